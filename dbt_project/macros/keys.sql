@@ -1,0 +1,21 @@
+{#- How durable keys and calendar days are made. -#}
+
+{#- Key of an item: its domain and the platform's id, readable on purpose. -#}
+{% macro item_key(domain, item_id) -%}
+    {{ domain }} || ':' || {{ item_id }}
+{%- endmacro %}
+
+{#- Key of an event: event ids are unique on one platform only. -#}
+{% macro event_key(domain, event_id) -%}
+    md5({{ domain }} || ':' || {{ event_id }})
+{%- endmacro %}
+
+{#- Key of an author: authors have a name and no id. -#}
+{% macro author_key(name) -%}
+    'knowledge:' || {{ comparable_name(name) }}
+{%- endmacro %}
+
+{#- Calendar day of a UTC time in the given time zone. -#}
+{% macro calendar_day(moment, time_zone) -%}
+    cast(timezone({{ time_zone }}, timezone('UTC', {{ moment }})) as date)
+{%- endmacro %}

@@ -1,0 +1,100 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='account_key',
+        on_schema_change='append_new_columns',
+        pre_hook="{{ forget_missing_accounts() }}",
+    )
+}}
+
+with
+
+accounts as (
+    select
+        *,
+        row_number() over (order by platform, user_id) as account_number
+    from {{ source('raw', 'account') }}
+),
+
+links as (
+    select * from {{ ref('stg_identity__account_links') }}
+),
+
+runs as (
+    select * from {{ source('raw', 'run') }}
+),
+
+numbered_links as (
+    select
+        knowledge_accounts.account_number as knowledge_number,
+        film_accounts.account_number as film_number
+    from links
+    inner join accounts as knowledge_accounts on links.knowledge_account_key = knowledge_accounts.account_key
+    inner join accounts as film_accounts on links.film_account_key = film_accounts.account_key
+),
+
+edges as (
+    select
+        knowledge_number as node,
+        film_number as neighbour
+    from numbered_links
+    union all
+    select
+        film_number as node,
+        knowledge_number as neighbour
+    from numbered_links
+),
+
+components as (
+    select * from {{ connected_components('edges') }}
+),
+
+keyed as (
+    select
+        accounts.account_key,
+        accounts.platform,
+        coalesce(smallest.account_key, accounts.account_key) as user_key
+    from accounts
+    left join components on accounts.account_number = components.node
+    left join accounts as smallest on components.label = smallest.account_number
+),
+
+{% if is_incremental() %}
+    known as (
+        select * from {{ this }}
+    ),
+
+    changed as (
+        select
+            keyed.account_key,
+            keyed.platform,
+            keyed.user_key,
+            case
+                when known.account_key is null then cast([] as varchar [])
+                else list_append(known.former_user_keys, known.user_key)
+            end as former_user_keys
+        from keyed
+        left join known on keyed.account_key = known.account_key
+        where known.account_key is null or known.user_key != keyed.user_key
+    )
+{% else %}
+    changed as (
+        select
+            account_key,
+            platform,
+            user_key,
+            cast([] as varchar []) as former_user_keys
+        from keyed
+    )
+{% endif %}
+
+select
+    changed.account_key,
+    changed.platform,
+    changed.user_key,
+    changed.former_user_keys[-1] as previous_user_key,
+    changed.former_user_keys,
+    runs.batch as changed_batch
+from changed
+cross join runs

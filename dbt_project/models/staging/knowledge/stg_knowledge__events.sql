@@ -1,0 +1,1 @@
+{{ staged_events('knowledge', 'content_id') }}

@@ -1,0 +1,29 @@
+"""The jobs: everything, the warehouse alone, the recommendations alone."""
+
+from dagster import AssetSelection, define_asset_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+_WAREHOUSE = AssetSelection.groups("raw", "seeds", "staging", "snapshots", "intermediate", "core", "features")
+_LOAD_REPORT = AssetSelection.assets(["quality", "load_audit"], ["quality", "quarantine"])
+_PUBLICATION = AssetSelection.assets(["quality", "check_result"]) | AssetSelection.groups("publication")
+
+
+def build_jobs() -> list[UnresolvedAssetJobDefinition]:
+    """The jobs of the code location."""
+    return [
+        define_asset_job(
+            "everything",
+            selection=AssetSelection.all(),
+            description="From the landing folder to the publication.",
+        ),
+        define_asset_job(
+            "warehouse",
+            selection=_WAREHOUSE | _LOAD_REPORT,
+            description="Loads what is new and builds the star schema and the features; trains and publishes nothing.",
+        ),
+        define_asset_job(
+            "recommendations",
+            selection=AssetSelection.groups("recommendations") | _PUBLICATION,
+            description="Trains, evaluates, scores and publishes from the features as they are.",
+        ),
+    ]

@@ -1,0 +1,81 @@
+"""Dagster's instance of a home: its storage, its limits, and what a killed run left behind.
+
+The command line and the web UI open the same instance, so that a run started in one shows in the other.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from orchestration.settings import Settings
+
+# Marks runs whose process is the command line's: such a run is dead once its process is gone, whoever asks.
+LAUNCHED_BY_COMMAND_LINE = {"zhiying/launched_by": "command line"}
+
+_CONFIGURATION = """\
+# Written by zhiying; changes are overwritten.
+telemetry:
+  enabled: false
+concurrency:
+  pools:
+    default_limit: 1   # one writer of the build file at a time
+    granularity: op
+  runs:
+    max_concurrent_runs: 1
+"""
+
+
+class HomeBusyError(RuntimeError):
+    """Another run works in the same home."""
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """The home's instance; `DAGSTER_HOME` points at it from here on."""
+    write_instance_configuration(settings)
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_dir)
+    with DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
+        yield instance
+
+
+def write_instance_configuration(settings: Settings) -> None:
+    """Writes `dagster.yaml` of the home, if it is not what it should be."""
+    path = settings.dagster_dir / "dagster.yaml"
+    if not path.exists() or path.read_text() != _CONFIGURATION:
+        path.write_text(_CONFIGURATION)
+
+
+@contextmanager
+def only_run_of(settings: Settings) -> Iterator[None]:
+    """Holds the home for one run of the command line; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        HomeBusyError: If another process holds it.
+    """
+    with (settings.dagster_dir / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeBusyError(
+                f"Another run works in {settings.home}; wait until it has ended, or name another home with --home"
+            ) from error
+        yield
+
+
+def bury_dead_runs(instance: DagsterInstance) -> list[str]:
+    """Marks runs that a killed command line left as started, and frees the writer's place they held.
+
+    To be called while `only_run_of` is held: then no such run is alive.
+
+    Returns:
+        Ids of the runs.
+    """
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
+    dead = instance.get_runs(RunsFilter(statuses=unfinished, tags=LAUNCHED_BY_COMMAND_LINE))
+    for run in dead:
+        instance.report_run_failed(run, "Its process ended before it did.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]

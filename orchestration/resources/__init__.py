@@ -1,0 +1,1 @@
+"""What assets are handed: the warehouse, dbt, and the store of trained models."""

@@ -1,0 +1,96 @@
+"""dbt: its manifest, kept fresh, and its command line with the build file of this home.
+
+Which models run in which pass is decided in `orchestration.warehouse`.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dagster_dbt import DbtCliResource
+
+from orchestration.settings import DBT_PROJECT_DIR
+
+_BUILD_FILE_VARIABLE = "ZHIYING_BUILD_DB"
+_MEMORY_VARIABLE = "ZHIYING_MEMORY_LIMIT"
+_TARGET = DBT_PROJECT_DIR / "target"
+_WRITTEN_BY_DBT = frozenset({"target", "logs"})
+
+
+def dbt_executable() -> str:
+    """The `dbt` that belongs to this Python, whatever the search path says."""
+    return str(Path(sys.executable).parent / "dbt")
+
+
+def point_dbt_at(build_file: Path, memory_limit: str) -> None:
+    """Lets dbt's profile, in this process and in those it starts, open the given build file."""
+    os.environ[_BUILD_FILE_VARIABLE] = str(build_file)
+    os.environ[_MEMORY_VARIABLE] = memory_limit
+
+
+def dbt_resource() -> DbtCliResource:
+    """The dbt command line over the project and its own profile."""
+    return DbtCliResource(
+        project_dir=str(DBT_PROJECT_DIR), profiles_dir=str(DBT_PROJECT_DIR), dbt_executable=dbt_executable()
+    )
+
+
+def load_manifest() -> Mapping[str, Any]:
+    """Dbt's manifest of the project as it is on disk, parsed again only when a source of it has changed.
+
+    Raises:
+        RuntimeError: If dbt cannot parse the project; the message holds what dbt says.
+    """
+    path = _TARGET / "manifest.json"
+    _TARGET.mkdir(exist_ok=True)
+    # Two processes that start at once (the web server and its code server, say) must not parse into one another.
+    with (_TARGET / ".parse.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = _newest_source()
+        if not path.exists() or path.stat().st_mtime_ns < newest:
+            _parse()
+    return _read_manifest(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_manifest(path: Path, modified_ns: int) -> Mapping[str, Any]:
+    manifest: Mapping[str, Any] = json.loads(path.read_text())
+    return manifest
+
+
+def _newest_source() -> int:
+    return max(
+        path.stat().st_mtime_ns
+        for path in DBT_PROJECT_DIR.rglob("*")
+        if path.is_file() and not _WRITTEN_BY_DBT.intersection(path.relative_to(DBT_PROJECT_DIR).parts)
+    )
+
+
+def _parse() -> None:
+    environment = {_BUILD_FILE_VARIABLE: ":memory:", _MEMORY_VARIABLE: "1GB", **os.environ}
+    done = subprocess.run(
+        [
+            dbt_executable(),
+            "--quiet",
+            "parse",
+            "--project-dir",
+            str(DBT_PROJECT_DIR),
+            "--profiles-dir",
+            str(DBT_PROJECT_DIR),
+        ],
+        capture_output=True,
+        text=True,
+        env={**environment, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+        cwd=DBT_PROJECT_DIR,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"dbt cannot parse {DBT_PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+    # dbt leaves the manifest alone when nothing changed; its time is what the next call compares with.
+    (_TARGET / "manifest.json").touch()

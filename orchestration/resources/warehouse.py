@@ -1,0 +1,61 @@
+"""The build file as a resource: one writer at a time, closed as soon as a step is done with it.
+
+The publication, which people read, is not opened here; see `orchestration.publication`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from dagster import ConfigurableResource
+
+# One name for the pool that every asset that writes the build file is in; its limit of 1 is set in the instance.
+WRITER_POOL = "warehouse_writer"
+
+
+class WarehouseResource(ConfigurableResource[duckdb.DuckDBPyConnection]):
+    """Opens the build file.
+
+    Args:
+        path: The build file.
+        memory_limit: DuckDB memory limit of a connection.
+    """
+
+    path: str
+    memory_limit: str = "2GB"
+
+    @contextmanager
+    def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-write connection; the file is made on first use, readable by its owner only."""
+        file = Path(self.path)
+        with connect(file, memory_limit=self.memory_limit) as connection:
+            file.chmod(0o600)
+            yield connection
+
+    @contextmanager
+    def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection.
+
+        Raises:
+            duckdb.IOException: If the file does not exist yet or a writer has it open.
+        """
+        with connect(Path(self.path), memory_limit=self.memory_limit, read_only=True) as connection:
+            yield connection
+
+
+@contextmanager
+def connect(path: Path, *, memory_limit: str = "2GB", read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection with the project's settings: UTC, a memory bound, spilling beside the file, no downloads."""
+    configuration: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(path.parent / ".spill"),
+    }
+    connection = duckdb.connect(str(path), read_only=read_only, config=configuration)
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()

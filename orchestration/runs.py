@@ -1,0 +1,240 @@
+"""One run of the graph from the command line: decides whether there is anything to do, executes, and tells the outcome.
+
+How that is shown to a person is in `orchestration.console`; what is executed is `orchestration.definitions`.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.landing.loading import has_news
+from orchestration.publication.store import Publication, PublicationStore
+from orchestration.resources.warehouse import connect
+from orchestration.settings import Settings
+from orchestration.versions import code_version
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something that happened in a run.
+
+    Args:
+        kind: `planned` (number of steps), `started`, `finished`, `failed`.
+        step: Name of the step, empty for `planned`.
+        count: Steps planned, for `planned`.
+        seconds: How long the step took, for `finished` and `failed`.
+    """
+
+    kind: str
+    step: str = ""
+    count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that did not pass."""
+
+    name: str
+    asset: str
+    is_blocking: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Args:
+        succeeded: Whether every step did.
+        nothing_new: Whether there was nothing to do.
+        publication: What readers see now, or None.
+        errors: One line an error, the cause first.
+        failed_checks: Checks that did not pass, blocking or not.
+        checks: How many checks were evaluated.
+        seconds: Wall time.
+        log: File with everything the steps printed.
+        step_seconds: Wall time by step.
+    """
+
+    succeeded: bool
+    nothing_new: bool
+    publication: Publication | None
+    seconds: float
+    log: Path | None = None
+    errors: tuple[str, ...] = ()
+    failed_checks: tuple[FailedCheck, ...] = ()
+    checks: int = 0
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def nothing_to_do(settings: Settings) -> bool:
+    """Whether a run would change nothing: no new or changed file, the same settings and code, and a publication of them.
+
+    Costs a listing of the landing folder and a look into the ledger; no graph is loaded.
+    """
+    current = PublicationStore(settings.published_dir).current()
+    if current is None or not settings.warehouse_file.exists() or current.document["code_version"] != code_version():
+        return False
+    # Imported here because it pulls in Dagster, which the answer "no" above does not need.
+    from orchestration.publication.assets import data_version
+
+    try:
+        with connect(settings.warehouse_file, read_only=True) as connection:
+            if has_news(connection, settings.landing):
+                return False
+            return bool(current.document["data_version"] == data_version(connection, settings))
+    except duckdb.Error:
+        # A build file that cannot be read or lacks a table is work for the run itself, which reports it properly.
+        return False
+
+
+def run(
+    settings: Settings,
+    *,
+    job: str = "everything",
+    select: str | None = None,
+    full_refresh: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> RunOutcome:
+    """Executes a job over the home, in this process.
+
+    Args:
+        settings: Where and with which numbers.
+        job: Name of a job of the code location.
+        select: Dagster asset selection that replaces the job's, or None.
+        full_refresh: Build incremental tables anew from everything in raw, and run even if nothing is new.
+        on_progress: Told what happens.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        HomeBusyError: If another run works in the home.
+        SettingsError: If the home cannot be written.
+        dagster.DagsterInvalidAssetSelectionError: If `select` names nothing.
+    """
+    started = time.perf_counter()
+    settings.prepare_home()
+    store = PublicationStore(settings.published_dir)
+    if not full_refresh and select is None and nothing_to_do(settings):
+        return RunOutcome(True, True, store.current(), time.perf_counter() - started)
+
+    from orchestration.instance import only_run_of, open_instance
+
+    with only_run_of(settings), open_instance(settings) as instance:
+        log = settings.reports_dir / f"run-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
+        with output_to(log):
+            return _execute(settings, instance, job, select, full_refresh, on_progress, log, started)
+
+
+def _execute(
+    settings: Settings,
+    instance: Any,
+    job_name: str,
+    select: str | None,
+    full_refresh: bool,
+    on_progress: Callable[[Progress], None],
+    log: Path,
+    started: float,
+) -> RunOutcome:
+    from dagster import DagsterEventType, define_asset_job
+    from dagster._core.utils import make_new_run_id
+
+    from orchestration.definitions import build_definitions
+    from orchestration.instance import LAUNCHED_BY_COMMAND_LINE, bury_dead_runs
+
+    bury_dead_runs(instance)
+    jobs = [] if select is None else [define_asset_job("selected", selection=select)]
+    definitions = build_definitions(settings, {"jobs": jobs} if jobs else None)
+    job = definitions.resolve_job_def(job_name if select is None else "selected")
+    step_seconds: dict[str, float] = {}
+
+    def listen(record: Any) -> None:
+        event = record.dagster_event
+        if event is None or event.step_key is None:
+            return
+        if event.event_type == DagsterEventType.STEP_START:
+            on_progress(Progress("started", event.step_key))
+        elif event.event_type == DagsterEventType.STEP_SUCCESS:
+            step_seconds[event.step_key] = event.step_success_data.duration_ms / 1000
+            on_progress(Progress("finished", event.step_key, seconds=step_seconds[event.step_key]))
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            on_progress(Progress("failed", event.step_key))
+
+    run_id = make_new_run_id()
+    on_progress(Progress("planned", count=len(job.nodes_in_topological_order)))
+    instance.add_event_listener(run_id, listen)
+    configuration: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+    if full_refresh:
+        builds = [node.name for node in job.nodes if node.name.startswith("dbt_")]
+        configuration["ops"] = {name: {"config": {"full_refresh": True}} for name in builds}
+    result = job.execute_in_process(
+        instance=instance,
+        run_id=run_id,
+        raise_on_error=False,
+        run_config=configuration,
+        tags=LAUNCHED_BY_COMMAND_LINE,
+    )
+    evaluations = result.get_asset_check_evaluations()
+    blocking = {spec.key: spec.blocking for checks in [definitions.resolve_all_asset_check_specs()] for spec in checks}
+    return RunOutcome(
+        succeeded=result.success,
+        nothing_new=False,
+        publication=PublicationStore(settings.published_dir).current(),
+        seconds=time.perf_counter() - started,
+        log=log,
+        errors=tuple(
+            _first_line(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE
+        ),
+        failed_checks=tuple(
+            FailedCheck(
+                name=evaluation.check_name,
+                asset="/".join(evaluation.asset_key.path),
+                is_blocking=bool(blocking.get(evaluation.asset_check_key)) and evaluation.severity.value == "ERROR",
+                description=evaluation.description or "",
+            )
+            for evaluation in evaluations
+            if not evaluation.passed
+        ),
+        checks=len(evaluations),
+        step_seconds=step_seconds,
+    )
+
+
+def _first_line(event: Any) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = (error.message if error is not None else event.message).strip()
+    return f"{event.step_key}: {' '.join(message.split())[:600]}"
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Sends what this process and its children print to a file, so that a terminal shows only what is meant for it.
+
+    The descriptors themselves are moved, because dbt and Dagster's log capture write below Python's `sys.stdout`.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, target in zip(kept, (1, 2), strict=True):
+            os.dup2(descriptor, target)
+            os.close(descriptor)

@@ -1,0 +1,221 @@
+"""Where a run happens and with which numbers: the environment turned into one frozen, validated object.
+
+Everything that the code location, the command line and the tests may vary stands here. Nothing else reads `ZHIYING_*`
+variables, and nothing reads them at import time: a `Settings` object is made where a graph is assembled.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
+
+_PREFIX = "ZHIYING_"
+# Read by dbt's profile; written by the dbt resource, never by a person.
+DBT_VARIABLES = frozenset({"ZHIYING_BUILD_DB"})
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a value that cannot be used; the message says which and what would do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run may vary.
+
+    Args:
+        home: Folder that holds everything a run writes.
+        landing: Folder that the platforms deliver to.
+        time_zone: IANA name; days are calendar days in it.
+        as_of: Explicit point in time of the run (UTC, naive), or None for the latest event in the warehouse.
+        max_quarantine_share: Share of a table's rows, 0 to 1, above which a run stops before publishing.
+        list_length: Ranks per person and target in `recommendations.user_item`.
+        related_length: Ranks per item and target in `recommendations.item_item`.
+        keep_publications: How many publications stay on disk, the current one included.
+        memory_limit: DuckDB memory limit of one connection, as DuckDB writes it.
+        seed: Seed of everything that draws.
+        evaluated_people: Most people measured per target and segment.
+    """
+
+    home: Path
+    landing: Path
+    time_zone: str = "UTC"
+    as_of: datetime | None = None
+    max_quarantine_share: float = 0.01
+    list_length: int = 50
+    related_length: int = 20
+    keep_publications: int = 5
+    memory_limit: str = "2GB"
+    seed: int = 20260131
+    evaluated_people: int = 4000
+
+    def __post_init__(self) -> None:
+        """Refuses values that would fail later, far from their cause.
+
+        Raises:
+            SettingsError: If a value is out of its range.
+        """
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise SettingsError(
+                f"ZHIYING_TIME_ZONE: {self.time_zone!r} is not an IANA time zone; for instance Asia/Shanghai or UTC"
+            ) from error
+        if not 0 <= self.max_quarantine_share <= 1:
+            raise SettingsError(f"ZHIYING_MAX_QUARANTINE_SHARE: {self.max_quarantine_share} is not between 0 and 1")
+        for name in ("list_length", "related_length", "keep_publications", "evaluated_people"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not at least 1")
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, *, working_directory: Path | None = None
+    ) -> "Settings":
+        """Reads the `ZHIYING_*` variables.
+
+        Args:
+            environment: Variables to read; the process's own if None.
+            working_directory: Folder that relative paths start from; the process's own if None.
+
+        Returns:
+            Validated settings; `home` and `landing` are absolute.
+
+        Raises:
+            SettingsError: If a `ZHIYING_*` variable is not known or cannot be used.
+        """
+        variables = dict(os.environ if environment is None else environment)
+        base = working_directory or Path.cwd()
+        known = {
+            "HOME": str,
+            "LANDING": str,
+            "SECRET": str,
+            "TIME_ZONE": str,
+            "AS_OF": parse_time,
+            "MAX_QUARANTINE_SHARE": float,
+            "LIST_LENGTH": int,
+            "RELATED_LENGTH": int,
+            "KEEP_PUBLICATIONS": int,
+            "MEMORY_LIMIT": str,
+            "SEED": int,
+            "EVALUATED_PEOPLE": int,
+        }
+        values: dict[str, object] = {}
+        for variable, text in variables.items():
+            if not variable.startswith(_PREFIX) or variable in DBT_VARIABLES or text == "":
+                continue
+            name = variable.removeprefix(_PREFIX)
+            if name not in known:
+                raise SettingsError(f"{variable} is not a setting; known are {', '.join(_PREFIX + k for k in known)}")
+            try:
+                values[name.lower()] = known[name](text)
+            except ValueError as error:
+                raise SettingsError(f"{variable}: {error}") from error
+        values.pop("secret", None)  # kept out of the object, which is printed and logged; see `secret`
+        home = (base / Path(str(values.pop("home", ".zhiying"))).expanduser()).resolve()
+        landing_value = values.pop("landing", None)
+        landing = (base / Path(str(landing_value)).expanduser()).resolve() if landing_value else home / "landing"
+        return cls(home=home, landing=landing, **values)  # type: ignore[arg-type]
+
+    def with_options(self, **options: object) -> "Settings":
+        """Returns a copy in which every option that is not None replaces a setting."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The build file: the pipeline's own, nobody else opens it."""
+        return self.home / "warehouse" / "build.duckdb"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the trained models, one sub-folder an address."""
+        return self.home / "models"
+
+    @property
+    def published_dir(self) -> Path:
+        """Folder of the publications."""
+        return self.home / "published"
+
+    @property
+    def restricted_dir(self) -> Path:
+        """Folder of what only those who deliver may read."""
+        return self.home / "restricted"
+
+    @property
+    def dagster_dir(self) -> Path:
+        """Dagster's own storage."""
+        return self.home / "dagster"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Run logs and reports for people."""
+        return self.home / "reports"
+
+    def prepare_home(self) -> None:
+        """Makes the folders of the home that a run writes to.
+
+        Raises:
+            SettingsError: If the home cannot be written.
+        """
+        try:
+            for folder in (self.models_dir, self.published_dir, self.dagster_dir, self.reports_dir):
+                folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.warehouse_file.parent, self.restricted_dir):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            probe = self.home / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"The home {self.home} cannot be written ({error.strerror}); name another with --home or ZHIYING_HOME"
+            ) from error
+
+    def secret(self, environment: Mapping[str, str] | None = None) -> bytes:
+        """The key of the pseudonyms: `ZHIYING_SECRET`, or a file made on the first run (mode 0600).
+
+        Whoever has it can tell which account a `user_key` belongs to, so it is neither logged nor published.
+        """
+        given = (os.environ if environment is None else environment).get("ZHIYING_SECRET")
+        if given:
+            return given.encode()
+        path = self.restricted_dir / "secret"
+        if not path.exists():
+            self.restricted_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text().strip().encode()
+
+    def fingerprint(self) -> str:
+        """Identity of every setting that changes what is published, the secret included (as a keyed hash)."""
+        values = {
+            "as_of": None if self.as_of is None else self.as_of.isoformat(),
+            "evaluated_people": self.evaluated_people,
+            "list_length": self.list_length,
+            "related_length": self.related_length,
+            "secret": hmac.new(self.secret(), b"settings", hashlib.sha256).hexdigest(),
+            "seed": self.seed,
+            "time_zone": self.time_zone,
+        }
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def parse_time(text: str) -> datetime:
+    """ISO 8601 date or time to naive UTC; an offset is honoured, none means UTC.
+
+    Raises:
+        ValueError: If the text is not ISO 8601.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an ISO 8601 time; for instance 2026-01-31T18:00:00+08:00") from error
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -1,0 +1,90 @@
+"""dbt's models, seeds, snapshots and tests as assets and checks, in two passes.
+
+The first pass builds everything up to the features and what accounts for the load; the second builds what stands downstream of
+the Python models. What a model computes is written in `dbt_project`; here is only how it shows in the graph.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, Config
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from pydantic import Field
+
+from orchestration.resources.dbt import load_manifest, point_dbt_at
+from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
+
+AFTER_MODELS = "tag:after_models"
+
+
+class DbtBuild(Config):
+    """How a pass builds."""
+
+    full_refresh: bool = Field(default=False, description="Build incremental tables anew from everything in raw.")
+
+
+class StationTranslator(DagsterDbtTranslator):
+    """Names of assets and groups: the key is schema and table, the group is the schema, which is the station."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
+        """`[schema, table]`, unless the resource names its key itself."""
+        named = {**dbt_resource_props.get("meta", {}), **dbt_resource_props.get("config", {}).get("meta", {})}
+        if named.get("dagster", {}).get("asset_key"):
+            return super().get_asset_key(dbt_resource_props)
+        table = dbt_resource_props.get("alias") or dbt_resource_props.get("identifier") or dbt_resource_props["name"]
+        return AssetKey([dbt_resource_props["schema"], table])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The station."""
+        return str(dbt_resource_props["schema"])
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """What the contract says; the SQL is a click away and would hide it."""
+        return str(dbt_resource_props.get("description", ""))
+
+
+def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
+    """The two passes.
+
+    Args:
+        target_root: Folder for what dbt writes about a run (logs, results), one sub-folder a pass.
+    """
+    manifest = load_manifest()
+    translator = StationTranslator()
+
+    def run_pass(
+        context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild, name: str
+    ) -> Iterator[Any]:
+        point_dbt_at(Path(warehouse.path), warehouse.memory_limit)
+        arguments = ["build", "--exclude-resource-type", "unit_test"]
+        if config.full_refresh:
+            arguments.append("--full-refresh")
+        invocation = dbt.cli(arguments, context=context, target_path=target_root / name)
+        yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+
+    @dbt_assets(
+        manifest=manifest,
+        name="dbt_up_to_features",
+        exclude=AFTER_MODELS,
+        dagster_dbt_translator=translator,
+        pool=WRITER_POOL,
+    )
+    def up_to_features(
+        context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
+    ) -> Iterator[Any]:
+        yield from run_pass(context, dbt, warehouse, config, "up_to_features")
+
+    @dbt_assets(
+        manifest=manifest,
+        name="dbt_after_models",
+        select=AFTER_MODELS,
+        dagster_dbt_translator=translator,
+        pool=WRITER_POOL,
+    )
+    def after_models(
+        context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
+    ) -> Iterator[Any]:
+        yield from run_pass(context, dbt, warehouse, config, "after_models")
+
+    return [up_to_features, after_models]

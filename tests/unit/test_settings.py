@@ -1,0 +1,99 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import Settings, SettingsError, parse_time
+
+
+def read(tmp_path: Path, **variables: str) -> Settings:
+    return Settings.from_environment(variables, working_directory=tmp_path)
+
+
+def test_without_variables_the_home_is_in_the_working_directory(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert settings.home == tmp_path / ".zhiying"
+    assert settings.landing == tmp_path / ".zhiying" / "landing"
+
+
+def test_variables_replace_defaults(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        ZHIYING_HOME="elsewhere",
+        ZHIYING_LANDING="/data/landing",
+        ZHIYING_TIME_ZONE="Asia/Shanghai",
+        ZHIYING_LIST_LENGTH="7",
+        ZHIYING_AS_OF="2026-01-31T08:00:00+08:00",
+        OTHER="ignored",
+    )
+    assert settings.home == tmp_path / "elsewhere"
+    assert settings.landing == Path("/data/landing")
+    assert settings.time_zone == "Asia/Shanghai"
+    assert settings.list_length == 7
+    assert settings.as_of == datetime(2026, 1, 31)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ZHIYING_HOMME", "x", "not a setting"),
+        ("ZHIYING_TIME_ZONE", "Mars/Olympus", "not an IANA time zone"),
+        ("ZHIYING_LIST_LENGTH", "0", "at least 1"),
+        ("ZHIYING_LIST_LENGTH", "many", "invalid literal"),
+        ("ZHIYING_MAX_QUARANTINE_SHARE", "1.5", "between 0 and 1"),
+        ("ZHIYING_AS_OF", "yesterday", "not an ISO 8601 time"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_name(
+    tmp_path: Path, variable: str, value: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        read(tmp_path, **{variable: value})
+    assert variable in str(refused.value)
+
+
+def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    first = settings.secret({})
+    assert settings.secret({}) == first
+    assert len(first) == 64
+    assert (settings.restricted_dir / "secret").stat().st_mode & 0o777 == 0o600
+    assert settings.secret({"ZHIYING_SECRET": "given"}) == b"given"
+
+
+def test_the_secret_does_not_show_in_the_settings(tmp_path: Path) -> None:
+    assert "hush" not in repr(read(tmp_path, ZHIYING_SECRET="hush"))
+
+
+def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert settings.fingerprint() == read(tmp_path).fingerprint()
+    assert settings.fingerprint() == settings.with_options(memory_limit="1GB", keep_publications=2).fingerprint()
+    for changed in ({"time_zone": "Asia/Shanghai"}, {"list_length": 3}, {"as_of": datetime(2020, 1, 1)}, {"seed": 1}):
+        assert settings.with_options(**changed).fingerprint() != settings.fingerprint()
+
+
+def test_a_home_that_cannot_be_written_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingsError, match=r"cannot be written.*--home"):
+        read(tmp_path, ZHIYING_HOME=str(tmp_path / "file" / "home")).prepare_home()
+
+
+def test_personal_folders_are_closed_to_others(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    settings.prepare_home()
+    assert settings.restricted_dir.stat().st_mode & 0o777 == 0o700
+    assert settings.warehouse_file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31)),
+        ("2026-01-31T10:00:00", datetime(2026, 1, 31, 10)),
+        ("2026-01-31T10:00:00Z", datetime(2026, 1, 31, 10)),
+        ("2026-01-31T10:00:00-05:00", datetime(2026, 1, 31, 15)),
+    ],
+)
+def test_times_become_utc(text: str, moment: datetime) -> None:
+    assert parse_time(text) == moment
