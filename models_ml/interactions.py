@@ -27,7 +27,7 @@ class Interactions:
 
     Items are ordered by (domain, item_key), so each domain is one contiguous range of columns; people by user_key. The
     entries of all aligned arrays are in CSR order (by person, then item). An entry can have weight 0: the person has
-    consumed the item and did not like it.
+    consumed the item and did not like it. All arrays are read-only.
 
     Attributes:
         user_keys: Sorted keys of the people, Arrow string array, length `users`.
@@ -66,6 +66,8 @@ class Interactions:
         for name in ("weight", "strength", "is_consumed", "last_at"):
             if len(getattr(self, name)) != entries:
                 raise ValueError(f"{name} has {len(getattr(self, name))} values for {entries} entries")
+        for name in ("domain_offsets", "indptr", "indices", "weight", "strength", "is_consumed", "last_at"):
+            getattr(self, name).flags.writeable = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -160,10 +162,12 @@ class Interactions:
     def csr(self, values: NDArray[np.generic]) -> csr_matrix:
         """A people x items CSR matrix of values aligned with the entries.
 
+        The pattern is copied: methods such as `eliminate_zeros` change it in place, past the read-only flag of an array.
+
         Args:
             values: One value for each entry, shape (entries,). Explicit zeros stay stored.
         """
-        return csr_matrix((values, self.indices, self.indptr), shape=self.shape)
+        return csr_matrix((values, self.indices.copy(), self.indptr.copy()), shape=self.shape)
 
     def consumed(self) -> csr_matrix:
         """The people x items mask of what may not be recommended again, bool CSR without stored zeros."""
@@ -210,7 +214,8 @@ def interactions_from_arrow(
             `strength`; None means that the weight has no decay.
 
     Returns:
-        The interactions, whatever the order of the rows.
+        The interactions, the same for every order of the rows. A row with weight 0 that is not consumed (an impression)
+        adds its person and its item to the key index and no entry to the matrix.
 
     Raises:
         ValueError: If a column is missing, a value is NULL, a weight is negative, infinite or NaN, a pair occurs twice
@@ -250,7 +255,9 @@ def interactions_from_arrow(
     twice = (rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])
     if twice.any():
         row = int(entry[1:][np.argmax(twice)])
-        raise ValueError(f"interactions: the pair of user and item in row {row} occurs twice; one row per pair expected")
+        raise ValueError(
+            f"interactions: the pair of user and item in row {row} occurs twice; one row per pair expected"
+        )
 
     if "strength" in table.column_names:
         strength = _number(table, "strength")
@@ -260,6 +267,9 @@ def interactions_from_arrow(
         decay = recency_weight(age_in_days(last_at, int(last_at.max())), half_life_days).astype(np.float64)
         strength = np.divide(weight, decay, out=np.zeros_like(weight), where=decay > 0)
 
+    is_consumed = _numpy(table.column("is_consumed")).astype(np.bool_)
+    kept = (is_consumed | (weight > 0))[entry]
+    entry, rows, columns = entry[kept], rows[kept], columns[kept]
     return Interactions(
         user_keys=user_keys,
         item_keys=item_keys.take(pa.array(order)),
@@ -269,7 +279,7 @@ def interactions_from_arrow(
         indices=columns.astype(np.int32),
         weight=weight[entry].astype(np.float32),
         strength=strength[entry].astype(np.float32),
-        is_consumed=_numpy(table.column("is_consumed")).astype(np.bool_)[entry],
+        is_consumed=is_consumed[entry],
         last_at=last_at[entry],
     )
 

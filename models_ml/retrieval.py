@@ -84,18 +84,16 @@ def top_k_by_factors(
     if not (np.isfinite(user_factors).all() and np.isfinite(item_factors).all()):
         raise ValueError("factors must be finite")
     columns = range(items) if columns is None else columns
-    candidates = columns.start + np.flatnonzero(item_factors[columns.start : columns.stop].any(axis=1))
+    candidates = columns.start + np.flatnonzero(np.any(item_factors[columns.start : columns.stop] != 0, axis=1))
     chosen = np.ascontiguousarray(item_factors[candidates].T)
-    served = user_factors.any(axis=1)
+    served = np.any(user_factors != 0, axis=1)
 
     def scores(start: int, stop: int) -> NDArray[np.float32]:
         block: NDArray[np.float32] = user_factors[start:stop] @ chosen
         block[~served[start:stop]] = -np.inf
         return block
 
-    return top_k_by_scores(
-        scores, (people, items), candidates, excluded, k, workers=workers, block_bytes=block_bytes
-    )
+    return top_k_by_scores(scores, (people, items), candidates, excluded, k, workers=workers, block_bytes=block_bytes)
 
 
 def top_k_by_scores(
@@ -200,3 +198,58 @@ def _lower_bound_of_kth(block: NDArray[np.float32], k: int) -> NDArray[np.float3
     maxima = block[:, : group * width].reshape(len(block), group, width).max(axis=1)
     bound: NDArray[np.float32] = np.partition(maxima, width - k, axis=1)[:, width - k]
     return bound
+
+
+def top_k_by_order(
+    item_scores: NDArray[np.float32],
+    excluded: csr_matrix,
+    k: int,
+    *,
+    columns: range | None = None,
+) -> TopK:
+    """The k best items for each person by scores that are the same for everyone.
+
+    The order of the items is computed once; each person's list skips what is excluded, without a people x items matrix.
+    The j-th item that is not excluded stands at place j + (excluded items before it) of the common order.
+
+    Args:
+        item_scores: Shape (items,), finite, float32.
+        excluded: People x items CSR; every stored entry is an item that may not be in the list.
+        k: Length of the lists, >= 1.
+        columns: Range of items to choose from; default all.
+
+    Returns:
+        The lists, shape (people, k).
+
+    Raises:
+        ValueError: If k is not positive, a score is not finite or the mask does not fit.
+    """
+    people, items = excluded.shape
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if items != len(item_scores):
+        raise ValueError(f"the mask of excluded items has {items} columns for {len(item_scores)} item scores")
+    if not np.isfinite(item_scores).all():
+        raise ValueError("item scores must be finite")
+    columns = range(items) if columns is None else columns
+    order = columns.start + np.argsort(-item_scores[columns.start : columns.stop], kind="stable")
+    place = np.full(items, -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+
+    rows = np.repeat(np.arange(people), np.diff(excluded.indptr))
+    taken = place[excluded.indices]
+    rows, taken = rows[taken >= 0], taken[taken >= 0]
+    sequence = np.lexsort((taken, rows))
+    rows, taken = rows[sequence], taken[sequence]
+    starts = np.searchsorted(rows, np.arange(people))
+    free_before = taken - (np.arange(len(taken)) - starts[rows])
+
+    stride = items + k + 1
+    wanted = np.arange(k)[None, :]
+    skipped = np.searchsorted(free_before + rows * stride, wanted + np.arange(people)[:, None] * stride, side="right")
+    places = wanted + skipped - starts[:, None]
+    lists = TopK.empty(people, k)
+    filled = places < len(order)
+    lists.items[filled] = order[places[filled]]
+    lists.scores[filled] = item_scores[lists.items[filled]]
+    return lists

@@ -7,15 +7,17 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from orchestration.runs import Progress as Happening
-from orchestration.runs import RunOutcome
+if TYPE_CHECKING:
+    # Only named here: reading the publication must not wait for what a run needs.
+    from orchestration.runs import Progress as Happening
+    from orchestration.runs import RunOutcome
 
 # What a step does, in a person's words; a step without an entry shows under its own name.
 _STEPS = {
@@ -60,7 +62,7 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, happening: Happening) -> None:
+    def show(self, happening: "Happening") -> None:
         """Shows one thing that happened in a run."""
         what = _STEPS.get(happening.step, happening.step)
         if happening.kind == "planned":
@@ -81,7 +83,7 @@ def terminal() -> Iterator[Console]:
         yield Console(file=stream, force_terminal=sys.stderr.isatty() or None)
 
 
-def run_summary(outcome: RunOutcome) -> dict[str, Any]:
+def run_summary(outcome: "RunOutcome") -> dict[str, Any]:
     """What a run made, as a JSON-able object; the same figures that `show_summary` prints."""
     summary: dict[str, Any] = {
         "succeeded": outcome.succeeded,
@@ -109,7 +111,7 @@ def run_summary(outcome: RunOutcome) -> dict[str, Any]:
     return summary
 
 
-def show_summary(console: Console, outcome: RunOutcome, home_option: str) -> None:
+def show_summary(console: Console, outcome: "RunOutcome", home_option: str) -> None:
     """Prints what a run made, what needs attention and what to type next.
 
     Args:
@@ -141,7 +143,7 @@ def show_summary(console: Console, outcome: RunOutcome, home_option: str) -> Non
             console.print(f"  {command}   [dim]{what}[/]", highlight=False, soft_wrap=True)
 
 
-def _show_publication(console: Console, outcome: RunOutcome, made: dict[str, Any]) -> None:
+def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, Any]) -> None:
     if outcome.nothing_new:
         head = "[green]Nothing new[/]: no file has arrived or changed, the publication stays as it is."
     elif outcome.succeeded:
@@ -179,7 +181,7 @@ def _show_publication(console: Console, outcome: RunOutcome, made: dict[str, Any
     console.print(table, highlight=False)
 
 
-def _figures(outcome: RunOutcome) -> dict[str, Any]:
+def _figures(outcome: "RunOutcome") -> dict[str, Any]:
     if outcome.publication is None:
         return {}
     with duckdb.connect(str(outcome.publication.database), read_only=True) as connection:
@@ -204,7 +206,7 @@ def _figures(outcome: RunOutcome) -> dict[str, Any]:
                 on champion.target_domain = popularity.target_domain and champion.segment = popularity.segment
                 and champion.metric = popularity.metric and champion.cutoff = popularity.cutoff
                 and champion.split = popularity.split and popularity.model = 'popularity'
-            where champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10 and champion.split = 'test'
+            where champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10
             order by all
             """
         ).fetchall()

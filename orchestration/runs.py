@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.landing.loading import has_news
+from orchestration.landing.ledger import has_news
 from orchestration.publication.store import Publication, PublicationStore
 from orchestration.resources.warehouse import connect
 from orchestration.settings import Settings
@@ -145,14 +145,16 @@ def _execute(
     log: Path,
     started: float,
 ) -> RunOutcome:
-    from dagster import DagsterEventType, define_asset_job
+    from dagster import AssetSelection, DagsterEventType, define_asset_job
     from dagster._core.utils import make_new_run_id
 
     from orchestration.definitions import build_definitions
     from orchestration.instance import LAUNCHED_BY_COMMAND_LINE, bury_dead_runs
 
     bury_dead_runs(instance)
-    jobs = [] if select is None else [define_asset_job("selected", selection=select)]
+    # The raw tables are loaded together, so whoever selects one selects all.
+    selection = None if select is None else AssetSelection.from_string(select).required_multi_asset_neighbors()
+    jobs = [] if selection is None else [define_asset_job("selected", selection=selection)]
     definitions = build_definitions(settings, {"jobs": jobs} if jobs else None)
     job = definitions.resolve_job_def(job_name if select is None else "selected")
     step_seconds: dict[str, float] = {}
@@ -184,7 +186,7 @@ def _execute(
         tags=LAUNCHED_BY_COMMAND_LINE,
     )
     evaluations = result.get_asset_check_evaluations()
-    blocking = {spec.key: spec.blocking for checks in [definitions.resolve_all_asset_check_specs()] for spec in checks}
+    graph = definitions.resolve_asset_graph()
     return RunOutcome(
         succeeded=result.success,
         nothing_new=False,
@@ -198,7 +200,8 @@ def _execute(
             FailedCheck(
                 name=evaluation.check_name,
                 asset="/".join(evaluation.asset_key.path),
-                is_blocking=bool(blocking.get(evaluation.asset_check_key)) and evaluation.severity.value == "ERROR",
+                is_blocking=graph.get_check_spec(evaluation.asset_check_key).blocking
+                and evaluation.severity.value == "ERROR",
                 description=evaluation.description or "",
             )
             for evaluation in evaluations

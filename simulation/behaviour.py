@@ -28,7 +28,7 @@ from simulation.seeding import Floats, Ints, random_stream
 GENRE_SHARE = 0.8
 """Part of attraction that comes from genres; the rest comes from single films."""
 
-TASTE_PULL = 1.15
+TASTE_PULL = 1.4
 """Log-odds of taking an item per standard deviation of attraction."""
 
 EVENT_TYPES = (
@@ -132,7 +132,7 @@ def take_items(
     """
     rng = random_stream(seed, "taken items")
     count = accounts.person.size
-    activity = 0.9 * np.sqrt(taste.rating_count[accounts.person])
+    activity = 1.0 * np.sqrt(taste.rating_count[accounts.person])
     how_many = np.clip(np.round(rng.lognormal(np.log(5.0 + activity), 0.6)), 2, 60).astype(np.int64)
     log_odds = TASTE_PULL * attraction[accounts.person] + catalogue.appeal
     log_odds[catalogue.published_at[None, :] > accounts.active_to[:, None] - 2 * DAY_SECONDS] = -np.inf
@@ -194,7 +194,7 @@ def follow_through(seed: int, taken: TakenItems, catalogue: Catalogue) -> Events
     add("trial", tries, tried_at)
 
     bought_at = np.where(tries, tried_at, taken.at) + later(0.8)
-    wants = chance(0.15 + 0.55 * eager)
+    wants = chance(0.15 + 0.6 * eager)
     subscribes = wants & (kind == _COLUMN)
     buys = wants & (kind != _COLUMN) & (price > 0)
     add("subscribe", subscribes, bought_at, paid=True)
@@ -260,10 +260,14 @@ def events_table(
             "occurred_at": as_timestamps(at),
             "value": pa.array(events.value[order], from_pandas=True),
             "amount": amount,
-            "currency": pa.array(np.where(np.isnan(events.amount[order]), None, "USD"), pa.string()),
+            "currency": pa.array(
+                np.array([None, "USD"], dtype=object)[(~np.isnan(events.amount[order])).astype(int)], pa.string()
+            ),
             "device": pa.array(np.array(DEVICES, dtype=object)[device], pa.string()),
             "region": pa.array(accounts.region[account], pa.string()),
-            "session_id": pa.array([f"sim-s{a}-{d}" for a, d in zip(account.tolist(), visit_day.tolist(), strict=True)]),
+            "session_id": pa.array(
+                [f"sim-s{a}-{d}" for a, d in zip(account.tolist(), visit_day.tolist(), strict=True)]
+            ),
             "campaign_id": pa.array(np.array([*campaign_ids, None], dtype=object)[campaign], pa.string()),
         }
     )

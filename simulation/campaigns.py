@@ -134,9 +134,7 @@ def run_campaigns(
         rows.append(_campaign_row(number, brief, item_ids.tolist()))
         if not brief.audience:
             continue
-        consent = (
-            people.film_consent[people.knowledge.person] if brief.source == "film" else people.knowledge_consent
-        )
+        consent = people.film_consent[people.knowledge.person] if brief.source == "film" else people.knowledge_consent
         eligible = np.flatnonzero(people.knowledge.is_linked & consent)
         account = rng.choice(eligible, size=min(brief.audience, eligible.size), replace=False)
         person = people.knowledge.person[account]
@@ -163,7 +161,7 @@ def run_campaigns(
                 "campaign": np.full(size, number),
                 "platform": np.full(size, brief.source, dtype=object),
                 "user_id": user_ids[who],
-                "item_id": np.where(in_treatment, item_ids[chosen], None),
+                "item_id": np.array([*item_ids, None], dtype=object)[np.where(in_treatment, chosen, items.size)],
                 "arm": np.where(in_treatment, "treatment", "control").astype(object),
                 "propensity": np.round(propensity, 6),
                 "channel": np.full(size, brief.channel, dtype=object),
@@ -286,7 +284,9 @@ def _campaign_row(number: int, brief: Brief, item_ids: list[str]) -> dict[str, o
         "item_ids": item_ids,
         "segment": f"linked people of the {brief.source} platform who agreed to marketing",
         "status": brief.status,
-        "updated_at": midnight(brief.first_day) - 5 * DAY_SECONDS if brief.status != "draft" else midnight(dt.date(2013, 8, 20)),
+        "updated_at": midnight(brief.first_day) - 5 * DAY_SECONDS
+        if brief.status != "draft"
+        else midnight(dt.date(2013, 8, 20)),
     }
 
 

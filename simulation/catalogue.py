@@ -61,15 +61,15 @@ _COMPANIONS = (
 
 _OPENINGS = {
     "course": (
-        "{count} lessons on {about}.",
-        "A course on {about}, in {count} parts.",
-        "{count} sessions that take you through {about}.",
+        "{Count} lessons: {about}.",
+        "A course in {count} parts: {about}.",
+        "{Count} evenings with {teacher}: {about}.",
     ),
     "column": ("A weekly column: {about}.", "New every week: {about}.", "A subscription column: {about}."),
     "audiobook": ("{About}: an unabridged audiobook.", "Unabridged and read by the author: {about}."),
     "ebook": ("{About}.", "A compact book: {about}."),
     "live": ("A live evening: {about}.", "Live with questions from the audience: {about}."),
-    "article": ("A long read on {about}.", "An essay: {about}."),
+    "article": ("A long read: {about}.", "An essay: {about}."),
 }
 _CLOSINGS = {
     "course": (
@@ -85,10 +85,10 @@ _CLOSINGS = {
     "article": ("By {teacher}.", "With sources.", "First of an occasional series by {teacher}."),
 }
 _COMPANION_OPENINGS = {
-    "The Course Reader": "The texts, maps and exercises that go with the course on {about}.",
-    "Live Seminar": "{teacher} meets the people of the course on {about}.",
+    "The Course Reader": "The texts, maps and exercises that go with the course: {about}.",
+    "Live Seminar": "{teacher} meets the people of the course: {about}.",
     "The Illustrated Edition": "The book behind the audiobook, with pictures: {about}.",
-    "The Making of": "{teacher} on the work behind the audiobook about {about}.",
+    "The Making of": "{teacher} on the work behind the audiobook: {about}.",
     "The Collected Columns": "The best of the column in one volume: {about}.",
     "An Evening With the Author": "{teacher} on a year of the column: {about}.",
 }
@@ -237,7 +237,7 @@ def build_catalogue(seed: int, film_genres: Floats, film_popularity: Floats, gen
         kind=kind,
         price=price,
         published_at=published_at,
-        appeal=np.asarray(rng.normal(0.0, 0.8, size=items)),
+        appeal=np.asarray(rng.normal(0.0, 0.7, size=items)),
         audience=audience,
     )
 
@@ -279,16 +279,16 @@ def _teachers_of(rng: np.random.Generator, work: Work) -> list[str]:
 
 def _summary(rng: np.random.Generator, work: Work, teacher: str) -> str:
     """Two sentences about the work and the mark that it is simulated."""
+    count = str(rng.choice(["eight", "ten", "twelve", "sixteen", "twenty"]))
     words = {
         "about": work.about,
         "About": work.about[0].upper() + work.about[1:],
         "teacher": teacher,
-        "count": rng.choice(["Eight", "Ten", "Twelve", "Sixteen", "Twenty"]),
+        "count": count,
+        "Count": count.capitalize(),
     }
     if work.companion_of is None:
         opening = str(rng.choice(_OPENINGS[work.kind]))
-        if "in {count} parts" in opening:
-            words["count"] = words["count"].lower()
     else:
         opening = next(text for mark, text in _COMPANION_OPENINGS.items() if mark in work.title)
     closing = str(rng.choice(_CLOSINGS[work.kind]))

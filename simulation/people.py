@@ -207,14 +207,21 @@ def build_people(seed: int, taste: FilmTaste) -> People:
     own = _attributes(rng, accounts)
     # A linked account describes the same human being as the film account; an unlinked one somebody else.
     described = {
-        name: np.where(is_linked, attributes[name][person], own[name]) if name != "device" else own[name] for name in own
+        name: np.where(is_linked, attributes[name][person], own[name]) if name != "device" else own[name]
+        for name in own
     }
-    film_signup = taste.first_at - rng.exponential(200.0, people).astype(np.int64) * DAY_SECONDS - rng.integers(
-        60, DAY_SECONDS, people
+    film_signup = (
+        taste.first_at
+        - rng.exponential(200.0, people).astype(np.int64) * DAY_SECONDS
+        - rng.integers(60, DAY_SECONDS, people)
     )
-    knowledge_signup = active_from - rng.exponential(150.0, accounts).astype(np.int64) * DAY_SECONDS - rng.integers(
-        60, DAY_SECONDS, accounts
+    knowledge_signup = (
+        active_from
+        - rng.exponential(150.0, accounts).astype(np.int64) * DAY_SECONDS
+        - rng.integers(60, DAY_SECONDS, accounts)
     )
+    film_signup = np.minimum(film_signup, midnight(LAST_DAY))
+    knowledge_signup = np.minimum(knowledge_signup, midnight(LAST_DAY))
     film_consent, film_changes = _consents(rng, "film", film_user_id, film_signup)
     knowledge_consent, knowledge_changes = _consents(rng, "knowledge", user_id, knowledge_signup)
 
@@ -222,9 +229,7 @@ def build_people(seed: int, taste: FilmTaste) -> People:
         "film/users": _users(film_user_id, attributes, film_signup, film_consent, "viewer"),
         "knowledge/users": _users(user_id, described, knowledge_signup, knowledge_consent, "reader"),
         "privacy/consents": pa.concat_tables([knowledge_changes, film_changes]),
-        "identity/account_links": _links(
-            rng, user_id, person, is_linked, film_user_id, knowledge_signup, film_signup
-        ),
+        "identity/account_links": _links(rng, user_id, person, is_linked, film_user_id, knowledge_signup, film_signup),
         "social/follows": pa.concat_tables(
             [
                 _follows(rng, "film", film_user_id, taste.genre_lift, film_signup),
@@ -261,6 +266,13 @@ def _labels(prefix: str, numbers: Ints) -> npt.NDArray[np.object_]:
     return np.array([f"{prefix}{number}" for number in numbers], dtype=object)
 
 
+def _blank(values: npt.NDArray[np.object_], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+    """The values with None where the mask says so."""
+    blanked = values.copy()
+    blanked[where] = None
+    return blanked
+
+
 def _attributes(rng: np.random.Generator, count: int) -> dict[str, npt.NDArray[np.object_]]:
     weights = np.array([place[4] for place in _PLACES], dtype=np.float64)
     place = rng.choice(len(_PLACES), size=count, p=weights / weights.sum())
@@ -268,7 +280,7 @@ def _attributes(rng: np.random.Generator, count: int) -> dict[str, npt.NDArray[n
     gender = rng.choice(np.array(["male", "female", "other", None], dtype=object), size=count, p=[0.5, 0.38, 0.02, 0.1])
     known = rng.random(count) < 0.9
     return {
-        "birth_year": np.where(known, born.astype(object), None),
+        "birth_year": _blank(born.astype(object), ~known),
         "gender": gender,
         "country": np.array([_PLACES[n][0] for n in place], dtype=object),
         "region": np.array([_PLACES[n][1] for n in place], dtype=object),
@@ -383,7 +395,6 @@ def _follows(
     follower = np.repeat(np.arange(count), how_many)
     followed = best[taken]
     pairs = np.unique(np.stack([follower, followed], axis=1), axis=0)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     earliest = np.maximum(np.maximum(signup_at[pairs[:, 0]], signup_at[pairs[:, 1]]), WORLD_START)
     since = earliest + (rng.random(len(pairs)) * np.maximum(midnight(LAST_DAY) - earliest, 60)).astype(np.int64)
     return pa.table(
@@ -394,4 +405,3 @@ def _follows(
             "since": as_timestamps(since),
         }
     )
-

@@ -41,7 +41,7 @@
         list_sort(list_distinct(list_filter(
             list_transform({{ expression }}, lambda tag: {{ comparable_name('tag') }}), lambda tag: tag != ''
         ))),
-        cast([] as varchar [])
+        cast([] as varchar[])
     )
 {%- endmacro %}
 
@@ -60,6 +60,6 @@
                 list_transform({{ names }}, lambda other: lower(other)), lower(name)
             ) = place
         ),
-        cast([] as varchar [])
+        cast([] as varchar[])
     )
 {%- endmacro %}

@@ -36,8 +36,16 @@
 
         inner join dim_user_history as version
             on fact.user_key = version.user_key and valid_at('version', 'fact.occurred_at')
+
+    The open end is written as infinity and not as `or valid_to is null`: DuckDB 1.5.5 runs an outer join on the latter as
+    a nested loop (300,000 events and 18,000 versions: 11 s against 0.02 s).
 -#}
 {% macro valid_at(version, moment) -%}
     {{ moment }} >= {{ version }}.valid_from
-    and ({{ moment }} < {{ version }}.valid_to or {{ version }}.valid_to is null)
+    and {{ moment }} < coalesce({{ version }}.valid_to, timestamp 'infinity')
+{%- endmacro %}
+
+{#- The earliest time that a landing file may hold; the first version of a thing reaches back to it. -#}
+{% macro earliest_time() -%}
+    timestamp '1990-01-01 00:00:00'
 {%- endmacro %}

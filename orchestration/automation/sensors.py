@@ -17,7 +17,8 @@ from dagster import (
     sensor,
 )
 
-from orchestration.landing.discovery import discover
+from orchestration.landing.contract import project_contract
+from orchestration.landing.discovery import find_files
 from orchestration.settings import Settings
 
 _TICK = timedelta(seconds=30)
@@ -60,7 +61,7 @@ class LandingCursor:
 def listing_fingerprint(landing: Path) -> str:
     """Identity of which files stand in the landing folder: paths, sizes and times, not contents. Empty for no file."""
     digest = hashlib.sha256()
-    files = discover(landing).files if landing.is_dir() else ()
+    files = find_files(landing, project_contract()).files if landing.is_dir() else ()
     for found in files:
         status = found.path.stat()
         digest.update(f"{found.file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

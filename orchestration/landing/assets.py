@@ -4,7 +4,7 @@ Every table of the contract is an external asset (the folder that a platform del
 loaded by one step, because one ledger and one transaction cover them. How files are read is in `reading` and `loading`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,10 +21,10 @@ from dagster import (
     multi_asset,
 )
 
-from orchestration.landing.contract import Contract, Table, load_contract
+from orchestration.landing.contract import Contract, Table, project_contract
 from orchestration.landing.loading import load_landing
 from orchestration.landing.raw_schema import BOOKS
-from orchestration.landing.report import LoadReport
+from orchestration.landing.report import FileOutcome, LoadReport, TableOutcome
 from orchestration.landing.run_context import write_run_context
 from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
@@ -57,7 +57,7 @@ def build_landing_assets(settings: Settings) -> list[AssetsDefinition | AssetSpe
     Args:
         settings: Landing folder, secret, limits and point in time.
     """
-    contract = load_contract()
+    contract = project_contract()
     specs = [_raw_spec(table) for table in contract.tables]
     books = [
         AssetSpec(
@@ -96,20 +96,19 @@ def build_landing_assets(settings: Settings) -> list[AssetsDefinition | AssetSpe
                 settings.landing,
                 contract=contract,
                 secret=settings.secret(),
-                now=datetime.now(UTC).replace(tzinfo=None),
-                progress=lambda message: context.log.info("%s", message),
+                max_quarantine_share=settings.max_quarantine_share,
+                progress=lambda state: context.log.info("%s", state),
             )
-            write_run_context(connection, as_of=settings.as_of, time_zone=settings.time_zone)
-            rows = dict(
-                connection.execute(
-                    "select table_name, estimated_size from duckdb_tables() where schema_name = 'raw'"
-                ).fetchall()
-            )
+            as_of = write_run_context(connection, as_of=settings.as_of, time_zone=settings.time_zone)
+            rows = {
+                spec.key: connection.execute(f"select count(*) from {'.'.join(spec.key.path)}").fetchall()[0][0]
+                for spec in [*specs, *books]
+            }
+        tables = {f"{table.source}__{table.table_name}": table for table in report.tables}
         for spec in [*specs, *books]:
-            yield MaterializeResult(
-                asset_key=spec.key,
-                metadata={"dagster/row_count": int(rows[spec.key.path[-1]]), **_load_metadata(report, spec.key)},
-            )
+            name = spec.key.path[-1]
+            described = _table_metadata(tables[name], report) if name in tables else _book_metadata(name, report, as_of)
+            yield MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": rows[spec.key], **described})
         yield _accounted_for(report)
         yield _within_limit(report, settings.max_quarantine_share)
 
@@ -124,3 +123,86 @@ def _raw_spec(table: Table) -> AssetSpec:
         deps=[["landing", table.source, table.name]],
         description=f"{table.grain} All valid rows of the deliveries in force; `_is_current` marks the row that wins its key.",
     )
+
+
+def _table_metadata(table: TableOutcome, report: LoadReport) -> dict[str, Any]:
+    files = [file for file in report.files if (file.source, file.table_name) == (table.source, table.table_name)]
+    return {
+        "files": table.files,
+        "files refused": table.files_refused,
+        "rows read": table.rows_read,
+        "rows loaded": table.rows_loaded,
+        "rows quarantined": table.rows_quarantined,
+        "rows duplicate": table.rows_duplicate,
+        "quarantine share": table.quarantine_share,
+        "unknown columns": ", ".join(sorted({name for file in files for name in file.unknown_columns})) or "none",
+    }
+
+
+def _book_metadata(name: str, report: LoadReport, as_of: datetime) -> dict[str, Any]:
+    match name:
+        case "delivery":
+            return {
+                "new files": len(report.new_files),
+                "changed files": len(report.changed_files),
+                "unchanged files": len(report.unchanged_files),
+                "refused files": len(report.refused_files),
+                "rows removed": report.rows_removed,
+                "unknown folders": ", ".join(report.unknown_folders) or "none",
+                "unread files": ", ".join(report.unread_files) or "none",
+                "seconds": report.seconds,
+            }
+        case "quarantine":
+            return {"first refusals": MetadataValue.md(_as_list(str(refusal) for refusal in report.refusals) or "none")}
+        case "run":
+            return {"as of": str(as_of)}
+        case _:
+            return {}
+
+
+def _accounted_for(report: LoadReport) -> AssetCheckResult:
+    astray = [file for file in report.files if not _balances(file)]
+    return AssetCheckResult(
+        check_name="every_row_is_accounted_for",
+        asset_key=_LEDGER,
+        passed=not astray,
+        severity=AssetCheckSeverity.ERROR,
+        description="; ".join(f"{file.file}: {file.rows_read} rows read do not add up" for file in astray[:5]) or None,
+        metadata={"observed": f"{len(astray)} files astray", "expected": "0 files astray"},
+    )
+
+
+def _balances(file: FileOutcome) -> bool:
+    return file.rows_read == file.rows_loaded + file.rows_quarantined + file.rows_duplicate
+
+
+def _within_limit(report: LoadReport, limit: float) -> AssetCheckResult:
+    over = report.tables_over_limit
+    worst = max(report.tables, key=lambda table: table.quarantine_share)
+    return AssetCheckResult(
+        check_name="quarantine_within_limit",
+        asset_key=_LEDGER,
+        passed=not over,
+        severity=AssetCheckSeverity.ERROR,
+        description=_over_limit(over, limit) if over else None,
+        metadata={
+            "observed": f"{worst.quarantine_share:.2%} of {worst.source}/{worst.table_name}",
+            "expected": f"at most {limit:.2%} of any table",
+            "first refusals": MetadataValue.md(_as_list(str(refusal) for refusal in report.refusals) or "none"),
+        },
+    )
+
+
+def _over_limit(tables: Iterable[TableOutcome], limit: float) -> str:
+    named = ", ".join(
+        f"{table.source}/{table.table_name} {table.rows_quarantined:,} of {table.rows_read:,} ({table.quarantine_share:.1%})"
+        for table in tables
+    )
+    return (
+        f"quarantined {named}; at most {limit:.1%} is allowed. Look at raw.quarantine (zhiying check shows the same), have the "
+        "files corrected and delivered again, or raise ZHIYING_MAX_QUARANTINE_SHARE"
+    )
+
+
+def _as_list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

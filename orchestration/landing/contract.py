@@ -297,7 +297,9 @@ def _parse_column(table_place: str, entry: Any, code_sets: Mapping[str, CodeSet]
 def _parse_rule(table_place: str, entry: Any, columns: Mapping[str, Column]) -> Rule:
     place = f"{table_place}, a rule"
     _expect_keys(place, entry, required=("when", "column"), optional=("required", "range", "step"))
-    _expect(isinstance(entry["when"], dict) and len(entry["when"]) == 1, place, "`when` must name one column and a code")
+    _expect(
+        isinstance(entry["when"], dict) and len(entry["when"]) == 1, place, "`when` must name one column and a code"
+    )
     ((when_column, when_value),) = entry["when"].items()
     deciding = columns.get(when_column)
     _expect(
@@ -325,7 +327,9 @@ def _parse_range(place: str, entry: Any, column_type: ColumnType) -> tuple[float
     if entry is None:
         return None
     _expect(column_type in _NUMERIC, place, "only a number can have a range")
-    _expect(isinstance(entry, list) and len(entry) == 2 and entry[0] < entry[1], place, "range must be [lowest, highest]")
+    _expect(
+        isinstance(entry, list) and len(entry) == 2 and entry[0] < entry[1], place, "range must be [lowest, highest]"
+    )
     return float(entry[0]), float(entry[1])
 
 

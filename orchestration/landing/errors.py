@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.landing.report import LoadReport
+
 
 class LandingError(Exception):
     """A landing zone cannot be loaded.
@@ -20,7 +25,15 @@ class MissingLandingError(LandingError):
 
 
 class NoEventsError(LandingError):
-    """Neither knowledge/events nor film/events holds a row."""
+    """Neither knowledge/events nor film/events holds a row.
+
+    Attributes:
+        report: What the load did nevertheless.
+    """
+
+    def __init__(self, message: str, report: LoadReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class FileRefusedError(LandingError):

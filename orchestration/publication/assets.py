@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckSeverity,
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
@@ -66,10 +67,10 @@ def build_publication_assets(settings: Settings) -> list[AssetsDefinition]:
         description="One row per check of this run, dbt's tests and the checks of the Python assets alike.",
     )
     def check_result(context: AssetExecutionContext, warehouse: WarehouseResource) -> MaterializeResult[Any]:
-        rows = [_check_row(evaluation) for evaluation in _evaluations(context)]
+        rows = [_check_row(evaluation, checked_at) for evaluation, checked_at in _evaluations(context)]
         with warehouse.writer() as connection:
             write_check_results(connection, rows)
-        failed = [row for row in rows if row[2] == "failed"]
+        failed = [row for row in rows if row[2] != "passed"]
         return MaterializeResult(
             metadata={
                 "dagster/row_count": len(rows),
@@ -180,17 +181,17 @@ def write_check_results(connection: duckdb.DuckDBPyConnection, rows: Sequence[Se
 
     Args:
         connection: Writer of the build file.
-        rows: check_name, table_name, status, severity, observed, expected.
+        rows: check_name, table_name, status, severity, observed, expected, checked_at.
     """
     connection.execute("create schema if not exists quality")
     connection.execute("begin")
     connection.execute(
         "create or replace table quality.check_result (check_name varchar, table_name varchar, status varchar, "
-        "severity varchar, observed varchar, expected varchar)"
+        "severity varchar, observed varchar, expected varchar, checked_at timestamp)"
     )
     if rows:
         connection.executemany(
-            "insert into quality.check_result values (?, ?, ?, ?, ?, ?)", [list(row) for row in rows]
+            "insert into quality.check_result values (?, ?, ?, ?, ?, ?, ?)", [list(row) for row in rows]
         )
     connection.execute("commit")
 
@@ -257,27 +258,31 @@ def write_accounts(build_file: Path, target: Path, *, memory_limit: str) -> int:
     return rows
 
 
-def _evaluations(context: AssetExecutionContext) -> list[AssetCheckEvaluation]:
+def _evaluations(context: AssetExecutionContext) -> list[tuple[AssetCheckEvaluation, datetime]]:
     records = context.instance.get_records_for_run(
         context.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION, limit=10_000
     ).records
     return [
-        record.event_log_entry.dagster_event.asset_check_evaluation_data
+        (
+            record.event_log_entry.dagster_event.asset_check_evaluation_data,
+            datetime.fromtimestamp(record.event_log_entry.timestamp, UTC).replace(tzinfo=None),
+        )
         for record in records
         if record.event_log_entry.dagster_event is not None
     ]
 
 
-def _check_row(evaluation: AssetCheckEvaluation) -> tuple[str, str, str, str, str, str]:
+def _check_row(evaluation: AssetCheckEvaluation, checked_at: datetime) -> tuple[str, str, str, str, str, str, datetime]:
     metadata = {name: value.value for name, value in evaluation.metadata.items()}
     observed = metadata.get("observed", metadata.get("dagster_dbt/failed_row_count"))
     return (
         evaluation.check_name,
         ".".join(evaluation.asset_key.path),
-        "passed" if evaluation.passed else "failed",
+        "passed" if evaluation.passed else "warned" if evaluation.severity == AssetCheckSeverity.WARN else "failed",
         evaluation.severity.value.lower(),
         str(observed if observed is not None else (0 if evaluation.passed else "see the run")),
         str(metadata.get("expected", "0 rows")),
+        checked_at,
     )
 
 

@@ -69,9 +69,12 @@ class ArtifactStore(ConfigurableResource["ArtifactStore"]):
         return f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
 
     def find(self, address: str) -> Artifact | None:
-        """The artifact at an address, or None if it has not been made."""
+        """The artifact at an address, or None if it has not been made. What is found counts as used (`prune`)."""
         folder = Path(self.root) / address
-        return Artifact(address, folder) if (folder / _DOCUMENT).exists() else None
+        if not (folder / _DOCUMENT).exists():
+            return None
+        os.utime(folder)
+        return Artifact(address, folder)
 
     def get(self, address: str) -> Artifact:
         """The artifact at an address.
@@ -120,14 +123,13 @@ class ArtifactStore(ConfigurableResource["ArtifactStore"]):
             shutil.rmtree(scratch, ignore_errors=True)
         return self.get(address)
 
-    def retain(self, addresses: Sequence[str]) -> list[str]:
-        """Deletes every artifact that is not named; returns the addresses deleted."""
-        deleted = []
-        for folder in sorted(Path(self.root).glob("*-*")):
-            if folder.is_dir() and folder.name not in addresses:
-                shutil.rmtree(folder)
-                deleted.append(folder.name)
-        return deleted
+    def prune(self, kind: str, *, keep: int) -> list[str]:
+        """Deletes the oldest artifacts of a kind beyond `keep`; returns the addresses deleted."""
+        made = sorted(Path(self.root).glob(f"{kind}-*"), key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+        deleted = made[: max(0, len(made) - keep)]
+        for folder in deleted:
+            shutil.rmtree(folder)
+        return [folder.name for folder in deleted]
 
 
 class AddressIOManager(ConfigurableIOManager):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dagster_dbt import DbtCliResource
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
 from orchestration.settings import DBT_PROJECT_DIR
 
@@ -32,6 +34,16 @@ def point_dbt_at(build_file: Path, memory_limit: str) -> None:
     """Lets dbt's profile, in this process and in those it starts, open the given build file."""
     os.environ[_BUILD_FILE_VARIABLE] = str(build_file)
     os.environ[_MEMORY_VARIABLE] = memory_limit
+    # A part of the graph may be selected whose tests also look at tables that are not built yet; those tests wait.
+    os.environ.setdefault("DBT_INDIRECT_SELECTION", "buildable")
+
+
+def release_build_file() -> None:
+    """Closes the connection that reading table metadata leaves open in this process (dbt-duckdb 1.11 keeps one for its lifetime)."""
+    environment = DuckDBConnectionManager._ENV
+    if isinstance(environment, LocalEnvironment):
+        environment.close()
+    DuckDBConnectionManager.close_all_connections()
 
 
 def dbt_resource() -> DbtCliResource:

@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, Config
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from pydantic import Field
 
-from orchestration.resources.dbt import load_manifest, point_dbt_at
+from orchestration.resources.dbt import load_manifest, point_dbt_at, release_build_file
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
 
 AFTER_MODELS = "tag:after_models"
@@ -48,20 +48,24 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     """The two passes.
 
     Args:
-        target_root: Folder for what dbt writes about a run (logs, results), one sub-folder a pass.
+        target_root: Folder for what dbt writes (log, results, parsed project). Both passes share it, so that the second finds
+            the project parsed: dbt parses anew when the path of the build file changes, that is, once a home.
     """
     manifest = load_manifest()
     translator = StationTranslator()
 
     def run_pass(
-        context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild, name: str
+        context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
         point_dbt_at(Path(warehouse.path), warehouse.memory_limit)
         arguments = ["build", "--exclude-resource-type", "unit_test"]
         if config.full_refresh:
             arguments.append("--full-refresh")
-        invocation = dbt.cli(arguments, context=context, target_path=target_root / name)
-        yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+        invocation = dbt.cli(arguments, context=context, target_path=target_root)
+        try:
+            yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+        finally:
+            release_build_file()
 
     @dbt_assets(
         manifest=manifest,
@@ -73,7 +77,7 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     def up_to_features(
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
-        yield from run_pass(context, dbt, warehouse, config, "up_to_features")
+        yield from run_pass(context, dbt, warehouse, config)
 
     @dbt_assets(
         manifest=manifest,
@@ -85,6 +89,6 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     def after_models(
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
-        yield from run_pass(context, dbt, warehouse, config, "after_models")
+        yield from run_pass(context, dbt, warehouse, config)
 
     return [up_to_features, after_models]

@@ -19,11 +19,9 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 def raw_sources() -> dict[str, dict[str, str]]:
     """Columns and types of every raw table, in the order of the declaration."""
     declared: dict[str, dict[str, str]] = {}
-    for path in sorted((PROJECT / "models" / "staging").glob("_sources*.yml")):
-        for source in yaml.safe_load(path.read_text())["sources"]:
-            if source["name"] == "raw":
-                for table in source["tables"]:
-                    declared[table["name"]] = {c["name"]: c["data_type"] for c in table["columns"]}
+    sources = yaml.safe_load((PROJECT / "models" / "staging" / "_sources.yml").read_text())["sources"]
+    for table in (table for source in sources for table in source["tables"]):
+        declared[table.get("identifier", table["name"])] = {c["name"]: c["data_type"] for c in table["columns"]}
     return declared
 
 
@@ -75,7 +73,9 @@ class RawSchema:
         source, name = table.split("__")
         key = KEYS[table]
         with self.connect() as connection:
-            delivery_id = connection.execute("select coalesce(max(delivery_id), 0) + 1 from raw.delivery").fetchall()[0][0]
+            delivery_id = connection.execute("select coalesce(max(delivery_id), 0) + 1 from raw.delivery").fetchall()[
+                0
+            ][0]
             for row in rows:
                 matches = " and ".join(f"{column} is not distinct from ?" for column in key)
                 connection.execute(
@@ -131,7 +131,9 @@ class RawSchema:
         """Sets the one row of `raw.run`."""
         with self.connect() as connection:
             connection.execute("delete from raw.run")
-            connection.execute("insert into raw.run (as_of, time_zone, batch) values (?, ?, ?)", [as_of, time_zone, batch])
+            connection.execute(
+                "insert into raw.run (as_of, time_zone, batch) values (?, ?, ?)", [as_of, time_zone, batch]
+            )
 
     def _note_accounts(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         source = table.split("__")[0]

@@ -34,7 +34,8 @@ numbered_links as (
     inner join accounts as film_accounts on links.film_account_key = film_accounts.account_key
 ),
 
-edges as (
+-- The linter (sqlfluff 4.4) cannot read `using key`, where the edges are used.
+edges as ( -- noqa: ST03
     select
         knowledge_number as node,
         film_number as neighbour
@@ -47,7 +48,7 @@ edges as (
 ),
 
 components as (
-    select * from {{ connected_components('edges') }}
+    select * from {{ connected_components('edges') }} -- noqa: PRS
 ),
 
 keyed as (
@@ -71,7 +72,7 @@ keyed as (
             keyed.platform,
             keyed.user_key,
             case
-                when known.account_key is null then cast([] as varchar [])
+                when known.account_key is null then cast([] as varchar[])
                 else list_append(known.former_user_keys, known.user_key)
             end as former_user_keys
         from keyed
@@ -84,7 +85,7 @@ keyed as (
             account_key,
             platform,
             user_key,
-            cast([] as varchar []) as former_user_keys
+            cast([] as varchar[]) as former_user_keys
         from keyed
     )
 {% endif %}

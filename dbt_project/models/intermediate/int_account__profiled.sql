@@ -42,7 +42,7 @@ last_links as (
             film_account_key as account_key,
             linked_at
         from links
-    )
+    ) as linked_accounts
     group by account_key
 )
 

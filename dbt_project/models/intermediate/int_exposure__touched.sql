@@ -25,12 +25,12 @@ changed_hands as (
 
 campaign_changes as (
     select
-        campaign_id as campaign_key,
+        {{ clean_text('campaign_id') }} as campaign_key,
         _batch as batch
     from {{ source('marketing', 'campaigns') }}
     union all
     select
-        row_key as campaign_key,
+        {{ clean_text('row_key') }} as campaign_key,
         _batch as batch
     from {{ source('raw', 'removed_row') }}
     where table_name = 'campaigns'

@@ -60,7 +60,7 @@ select
     purchases.domain,
     purchases.currency,
     coalesce(refund_totals.is_full, false) as is_refunded,
-    coalesce(refund_totals.event_keys, cast([] as varchar [])) as refund_event_keys,
+    coalesce(refund_totals.event_keys, cast([] as varchar[])) as refund_event_keys,
     purchases.amount as gross_amount,
     cast(
         case

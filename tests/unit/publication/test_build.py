@@ -7,71 +7,13 @@ import pytest
 from orchestration.publication.build import VerificationError, build_publication, table_content, verify_schema
 from orchestration.publication.promise import PromisedColumn, PromisedTable, promised_tables
 from orchestration.resources.warehouse import connect
-
-
-def table(name: str, columns: dict[str, str], order_by: tuple[str, ...]) -> PromisedTable:
-    promised = tuple(
-        PromisedColumn(column, data_type, f"The {column}'s value.") for column, data_type in columns.items()
-    )
-    return PromisedTable(*name.split("."), f"One row per {order_by[0]}.", promised, order_by)  # type: ignore[call-arg]
-
-
-USER_ITEM = table(
-    "recommendations.user_item",
-    {
-        "user_key": "varchar",
-        "target_domain": "varchar",
-        "rank": "integer",
-        "item_key": "varchar",
-        "item_id": "varchar",
-        "title": "varchar",
-        "score": "double",
-        "strategy": "varchar",
-        "reason_code": "varchar",
-        "reason": "varchar",
-        "model_version": "varchar",
-    },
-    ("user_key", "target_domain", "rank"),
-)
-ITEM_ITEM = table(
-    "recommendations.item_item",
-    {
-        "item_key": "varchar",
-        "target_domain": "varchar",
-        "rank": "integer",
-        "related_item_key": "varchar",
-        "related_title": "varchar",
-        "score": "double",
-        "strategy": "varchar",
-    },
-    ("item_key", "target_domain", "rank"),
-)
-ITEM = table("core.dim_item", {"item_key": "text", "item_id": "text", "title": "text"}, ("item_key",))
-PROMISED = [ITEM, ITEM_ITEM, USER_ITEM]
+from tests.sample import ITEM, PROMISED, promised_table, write_build_file
 
 
 @pytest.fixture
 def build_file(tmp_path: Path) -> Path:
     file = tmp_path / "build.duckdb"
-    with connect(file) as connection:
-        connection.execute("create schema core; create schema recommendations")
-        connection.execute(
-            "create table core.dim_item as select * from (values ('film:2', '2', 'Two'), ('film:1', '1', 'One')) "
-            "as t(item_key, item_id, title)"
-        )
-        connection.execute(
-            """
-            create table recommendations.user_item as
-            select 'ann' as user_key, domain as target_domain, rank::integer as rank, 'film:' || rank as item_key,
-                rank::varchar as item_id, 'T' || rank as title, 1.0 / rank as score, 'als' as strategy,
-                'similar_taste' as reason_code, 'Because.' as reason, 'v1' as model_version
-            from range(1, 4) as r(rank), (values ('film'), ('knowledge')) as d(domain)
-            """
-        )
-        connection.execute(
-            "create table recommendations.item_item as select 'film:1' as item_key, 'film' as target_domain, 1 as rank, "
-            "'film:2' as related_item_key, 'Two' as related_title, 0.5::double as score, 'als' as strategy"
-        )
+    write_build_file(file)
     return file
 
 
@@ -84,7 +26,12 @@ def published(tmp_path: Path, build_file: Path) -> Iterator[duckdb.DuckDBPyConne
 
 
 def test_a_publication_holds_the_promised_rows_in_their_order(published: duckdb.DuckDBPyConnection) -> None:
-    assert published.execute("from core.dim_item").fetchall() == [("film:1", "1", "One"), ("film:2", "2", "Two")]
+    assert published.execute("from core.dim_item").fetchall() == [
+        ("film:1", "1", "One"),
+        ("film:2", "2", "Two"),
+        ("film:3", "3", "Tree"),
+        ("knowledge:3", "3", "Three [live]"),
+    ]
 
 
 def test_the_mirror_holds_the_same_rows(tmp_path: Path, published: duckdb.DuckDBPyConnection) -> None:
@@ -117,13 +64,13 @@ def test_explain_gives_the_reason_of_one_row(published: duckdb.DuckDBPyConnectio
 
 
 def test_a_promised_table_that_is_missing_stops_the_publication(tmp_path: Path, build_file: Path) -> None:
-    missing = table("core.dim_user", {"user_key": "varchar"}, ("user_key",))
-    with pytest.raises(VerificationError, match=r"core\.dim_user cannot be copied as promised"):
+    missing = promised_table("core.dim_topic", {"topic_key": "varchar"}, ("topic_key",))
+    with pytest.raises(VerificationError, match=r"core\.dim_topic cannot be copied as promised"):
         build_publication(build_file, tmp_path / "p.duckdb", tmp_path / "q", [missing], memory_limit="1GB")
 
 
 def test_a_column_that_cannot_have_the_promised_type_stops_the_publication(tmp_path: Path, build_file: Path) -> None:
-    wrong = table("core.dim_item", {"item_key": "text", "title": "integer"}, ("item_key",))
+    wrong = promised_table("core.dim_item", {"item_key": "text", "title": "integer"}, ("item_key",))
     with pytest.raises(VerificationError, match="cannot be copied as promised"):
         build_publication(build_file, tmp_path / "p.duckdb", tmp_path / "q", [wrong], memory_limit="1GB")
 
@@ -134,7 +81,7 @@ def test_a_column_that_cannot_have_the_promised_type_stops_the_publication(tmp_p
 )
 def test_another_schema_than_promised_is_noticed(published: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> None:
     with pytest.raises(VerificationError, match=r"core\.dim_item: the file has 3 columns"):
-        verify_schema(published, table("core.dim_item", columns, ("item_key",)))
+        verify_schema(published, promised_table("core.dim_item", columns, ("item_key",)))
 
 
 @pytest.mark.parametrize(

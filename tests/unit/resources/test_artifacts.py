@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,12 @@ def test_the_first_of_two_equal_artifacts_stays(store: ArtifactStore) -> None:
     assert store.put(address(), document={"made": "second"}).document == {"made": "first"}
 
 
-def test_only_the_named_artifacts_are_retained(store: ArtifactStore) -> None:
-    kept, dropped = address(), address(code="old")
-    for each in (kept, dropped):
+def test_the_oldest_artifacts_of_a_kind_are_forgotten_first(store: ArtifactStore, tmp_path: Path) -> None:
+    made = [address(code=str(number)) for number in range(4)]
+    for age, each in enumerate(made):
         store.put(each, document={})
-    assert store.retain([kept]) == [dropped]
-    assert store.find(kept) is not None
-    assert store.find(dropped) is None
+        os.utime(tmp_path / each, ns=(age, age))
+    other = store.put("interactions-1", document={})
+    assert store.prune("models", keep=2) == made[:2]
+    assert [store.find(each) is not None for each in made] == [False, False, True, True]
+    assert store.find(other.address) is not None

@@ -17,7 +17,7 @@ cleaned as (
         contents.kind,
         {{ clean_text('contents.summary') }} as summary,
         {{ clean_tags('contents.topics') }} as topics,
-        {{ clean_names('contents.authors') }} as authors,
+        {{ clean_names('contents.authors') }} as authors, -- noqa: PRS
         {{ language_code('contents.language') }} as language,
         {{ lower_code('contents.level') }} as level,
         {{ upper_code('contents.currency') }} as currency,

@@ -18,7 +18,7 @@ cleaned as (
         campaigns.source_platform,
         campaigns.target_platform,
         {{ lower_code('campaigns.channel') }} as channel,
-        coalesce(campaigns.item_ids, cast([] as varchar [])) as item_ids,
+        coalesce(campaigns.item_ids, cast([] as varchar[])) as item_ids,
         {{ clean_text('campaigns.segment') }} as segment,
         campaigns.status,
         {{ upper_code('campaigns.currency') }} as currency,

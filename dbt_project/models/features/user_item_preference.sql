@@ -1,0 +1,74 @@
+with
+
+runs as (
+    select * from {{ source('raw', 'run') }}
+),
+
+weights as (
+    select * from {{ ref('preference_weights') }}
+),
+
+purchases as (
+    select * from {{ ref('fct_purchase') }}
+),
+
+interactions as (
+    select interactions.*
+    from {{ ref('fct_interaction') }} as interactions
+    cross join runs
+    where interactions.occurred_at <= runs.as_of
+),
+
+judged as (
+    select
+        interactions.user_key,
+        interactions.item_key,
+        interactions.domain,
+        interactions.event_type,
+        interactions.value_normalised,
+        interactions.occurred_at,
+        date_diff('second', interactions.occurred_at, runs.as_of) / 86400 as age_days,
+        coalesce(purchases.is_refunded and purchases.refunded_at <= runs.as_of, false) as is_refunded
+    from interactions
+    cross join runs
+    left join purchases on interactions.event_key = purchases.event_key
+),
+
+weighed as (
+    select
+        judged.user_key,
+        judged.item_key,
+        judged.domain,
+        judged.occurred_at,
+        case
+            when judged.event_type in ('rating', 'complete') then true
+            when judged.event_type = 'purchase' then not judged.is_refunded
+            else false
+        end as is_consuming,
+        case when judged.is_refunded then 0 else coalesce(weights.weight, 0) end
+        * case when weights.uses_value then coalesce(judged.value_normalised, 0) else 1 end as strength,
+        case
+            when weights.half_life_days is null then 1
+            else pow(2, -judged.age_days / weights.half_life_days)
+        end as recency
+    from judged
+    left join weights
+        on
+            judged.domain = weights.domain
+            and judged.event_type = weights.event_type
+)
+
+select
+    user_key,
+    item_key,
+    any_value(domain) as domain,
+    bool_or(is_consuming) as is_consumed,
+    -- Exact decimals add up to the same sum in any order.
+    cast(sum(cast(strength * recency as decimal(18, 9))) as double) as weight,
+    cast(sum(cast(strength as decimal(18, 9))) as double) as strength,
+    cast(count(*) as integer) as event_count,
+    max(occurred_at) as last_at
+from weighed
+group by
+    user_key,
+    item_key

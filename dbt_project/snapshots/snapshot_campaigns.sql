@@ -1,0 +1,42 @@
+{% snapshot snapshot_campaigns %}
+
+    {{
+        config(
+            unique_key='campaign_key',
+            strategy='check',
+            updated_at='changed_at',
+            check_cols=[
+                'name', 'kind', 'objective', 'source_platform', 'target_platform', 'channel', 'item_ids', 'segment', 'status',
+                'currency', 'budget', 'cost_per_exposure', 'value_per_conversion', 'frequency_cap', 'frequency_window_days',
+                'holdout_share', 'starts_at', 'ends_at',
+            ],
+            hard_deletes='invalidate',
+        )
+    }}
+
+    select
+        campaigns.campaign_key,
+        campaigns.name,
+        campaigns.kind,
+        campaigns.objective,
+        campaigns.source_platform,
+        campaigns.target_platform,
+        campaigns.channel,
+        campaigns.item_ids,
+        campaigns.segment,
+        campaigns.status,
+        campaigns.currency,
+        campaigns.budget,
+        campaigns.cost_per_exposure,
+        campaigns.value_per_conversion,
+        campaigns.frequency_cap,
+        campaigns.frequency_window_days,
+        campaigns.holdout_share,
+        campaigns.starts_at,
+        campaigns.ends_at,
+        campaigns.changed_at,
+        runs.batch as recorded_batch
+    from {{ ref('stg_marketing__campaigns') }} as campaigns
+    cross join {{ source('raw', 'run') }} as runs
+
+{% endsnapshot %}

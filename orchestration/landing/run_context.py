@@ -1,0 +1,64 @@
+"""What a run takes as given: the moment that counts as now, and the time zone of its days."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from orchestration.landing.errors import LandingError
+
+
+class RunContextError(LandingError):
+    """The point in time or the time zone of a run cannot be used."""
+
+    exit_status = 2
+
+
+def write_run_context(
+    connection: duckdb.DuckDBPyConnection, as_of: datetime | None = None, time_zone: str = "UTC"
+) -> datetime:
+    """Fill raw.run, the one row from which all models take their time.
+
+    Args:
+        connection: A read-write connection to the build file, whose raw schema is loaded.
+        as_of: The moment that counts as now, without zone in UTC; by default the time of the latest event.
+        time_zone: IANA name of the time zone whose calendar days are counted.
+
+    Returns:
+        The moment, in UTC without zone.
+
+    Raises:
+        RunContextError: If the time zone is unknown, or there is no event to take the time from.
+    """
+    try:
+        ZoneInfo(time_zone)
+    except (OSError, ValueError) as error:  # an unknown name raises ZoneInfoNotFoundError, a KeyError, too
+        raise RunContextError(_unknown_zone(time_zone)) from error
+    except KeyError as error:
+        raise RunContextError(_unknown_zone(time_zone)) from error
+    if as_of is None:
+        as_of = connection.execute(
+            "select max(occurred_at) from (select occurred_at from raw.knowledge__events where _is_current "
+            "union all select occurred_at from raw.film__events where _is_current)"
+        ).fetchall()[0][0]
+        if as_of is None:
+            raise RunContextError("there is no event to take the time from: load events, or give the time (--as-of)")
+    elif as_of.tzinfo is not None:
+        as_of = as_of.astimezone(UTC).replace(tzinfo=None)
+    connection.execute("begin transaction")
+    try:
+        connection.execute("delete from raw.run")
+        connection.execute(
+            "insert into raw.run select ?, ?, coalesce(max(batch), 0) from raw.delivery", [as_of, time_zone]
+        )
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    return as_of
+
+
+def _unknown_zone(time_zone: str) -> str:
+    return f"time zone {time_zone!r} is unknown; expected an IANA name such as UTC or Asia/Shanghai"

@@ -1,0 +1,165 @@
+"""Interactions, models and scored lists as assets.
+
+An asset hands the next one the address of an artifact; the scored tables go into the build file, where dbt's second pass reads
+them as sources.
+"""
+
+import resource
+from typing import Any
+
+from dagster import AssetExecutionContext, AssetIn, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, Output, asset
+
+from orchestration.recommendations import steps
+from orchestration.recommendations.charts import evaluation_picture
+from orchestration.resources.artifacts import ArtifactStore
+from orchestration.resources.transient import retried_when_transient
+from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
+from orchestration.settings import Settings
+
+_GROUP = "recommendations"
+_INTERACTIONS = AssetKey([_GROUP, "interactions"])
+_MODELS = AssetKey([_GROUP, "models"])
+
+
+def _addressed(key: AssetKey) -> AssetIn:
+    return AssetIn(key=key, input_manager_key="addresses")
+
+
+def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
+    """The Python assets of the station.
+
+    Args:
+        settings: Seed, sizes and lengths of lists.
+    """
+    config = steps.selection_config(settings)
+
+    @asset(
+        key=_INTERACTIONS,
+        deps=[AssetKey(["features", "user_item_preference"])],
+        group_name=_GROUP,
+        kinds={"python", "arrow"},
+        io_manager_key="addresses",
+        pool=WRITER_POOL,
+        description="People x items with weight, strength and what was consumed, stored under the hash of its content.",
+    )
+    def interactions(
+        context: AssetExecutionContext, warehouse: WarehouseResource, artifacts: ArtifactStore
+    ) -> Output[str]:
+        with retried_when_transient(), warehouse.reader() as connection:
+            artifact = steps.collect_interactions(connection, artifacts)
+        document = artifact.document
+        return Output(
+            artifact.address,
+            metadata={
+                "address": artifact.address,
+                "people": document["people"],
+                "items": document["items"],
+                "pairs": document["pairs"],
+                "pairs by domain": MetadataValue.json(document["pairs_by_domain"]),
+                "filled share of the matrix": document["pairs"] / max(1, document["people"] * document["items"]),
+            },
+        )
+
+    @asset(
+        key=_MODELS,
+        ins={"interactions": _addressed(_INTERACTIONS)},
+        group_name=_GROUP,
+        kinds={"python", "implicit"},
+        io_manager_key="addresses",
+        code_version="1",
+        description=(
+            "Popularity, recency-weighted popularity and implicit ALS, per platform and over both: parameters searched and champions "
+            "chosen on an inner split, judged on an outer one, fitted on everything. Trained once for the same input, code and parameters."
+        ),
+    )
+    def models(context: AssetExecutionContext, artifacts: ArtifactStore, interactions: str) -> Output[str]:
+        artifact, is_new = steps.train_models(
+            artifacts.get(interactions), artifacts, config, lambda line: context.log.info("%s", line)
+        )
+        for address in artifacts.prune("models", keep=settings.keep_publications):
+            context.log.info("forgot %s", address)
+        artifacts.prune("interactions", keep=settings.keep_publications)
+        document = artifact.document
+        return Output(
+            artifact.address,
+            metadata={
+                "address": artifact.address,
+                "trained now": is_new,
+                "champions": MetadataValue.json(document["choice"]["champions"]),
+                "parameters": MetadataValue.json(document["choice"]["configs"]),
+                "seconds": MetadataValue.json(document["seconds"]),
+                "peak memory of the process (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "people evaluated": MetadataValue.json(document["choice"]["people"]),
+            },
+        )
+
+    @asset(
+        key=[_GROUP, "model_evaluation"],
+        ins={"models": _addressed(_MODELS)},
+        group_name=_GROUP,
+        kinds={"python", "duckdb"},
+        pool=WRITER_POOL,
+        description="One row per model, target domain, segment, metric and cutoff, with its interval, on what was held out.",
+    )
+    def model_evaluation(
+        context: AssetExecutionContext, warehouse: WarehouseResource, artifacts: ArtifactStore, models: str
+    ) -> MaterializeResult[Any]:
+        artifact = artifacts.get(models)
+        with retried_when_transient(), warehouse.writer() as connection:
+            rows = steps.write_evaluation(connection, artifact)
+        return MaterializeResult(
+            metadata={"dagster/row_count": rows, "picture": evaluation_picture(artifact.table("evaluation"))}
+        )
+
+    @asset(
+        key=[_GROUP, "scored_user_item"],
+        ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
+        deps=[AssetKey(["core", "dim_user"])],
+        group_name=_GROUP,
+        kinds={"python", "duckdb"},
+        pool=WRITER_POOL,
+        description="One row per person, target domain and rank: everyone's list on both sides, without what was consumed.",
+    )
+    def scored_user_item(
+        context: AssetExecutionContext,
+        warehouse: WarehouseResource,
+        artifacts: ArtifactStore,
+        models: str,
+        interactions: str,
+    ) -> MaterializeResult[Any]:
+        with retried_when_transient(), warehouse.writer() as connection:
+            rows = steps.write_user_item(
+                connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.list_length
+            )
+            strategies = dict(
+                connection.execute(
+                    "select target_domain || ': ' || strategy, count(distinct user_key) "
+                    "from recommendations.scored_user_item group by all order by all"
+                ).fetchall()
+            )
+        return MaterializeResult(
+            metadata={"dagster/row_count": rows, "people by strategy": MetadataValue.json(strategies)}
+        )
+
+    @asset(
+        key=[_GROUP, "scored_item_item"],
+        ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
+        group_name=_GROUP,
+        kinds={"python", "duckdb"},
+        pool=WRITER_POOL,
+        description="One row per item, target domain and rank: items that the same people enjoy, within and across platforms.",
+    )
+    def scored_item_item(
+        context: AssetExecutionContext,
+        warehouse: WarehouseResource,
+        artifacts: ArtifactStore,
+        models: str,
+        interactions: str,
+    ) -> MaterializeResult[Any]:
+        with retried_when_transient(), warehouse.writer() as connection:
+            rows = steps.write_item_item(
+                connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.related_length
+            )
+        return MaterializeResult(metadata={"dagster/row_count": rows})
+
+    return [interactions, models, model_evaluation, scored_user_item, scored_item_item]
