@@ -42,7 +42,7 @@ format: setup ## Formats the Python code.
 	@$(BIN)/ruff format .
 
 docs: setup ## Writes again what is generated: the landing contract's page and dbt's sources.
-	@$(BIN)/python -m orchestration.landing.contract
+	@$(BIN)/python -m orchestration.landing.generate
 
 lock: ## Resolves requirements.lock again; needs uv.
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

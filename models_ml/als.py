@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 from implicit.cpu.als import AlternatingLeastSquares
+from implicit.recommender_base import ModelFitError
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
@@ -168,7 +169,7 @@ def fit_als(interactions: Interactions, config: ALSConfig) -> ALSModel:
             solver = _solver(config)
             try:
                 solver.fit(confidence[people][:, items].tocsr(), show_progress=False)
-            except ValueError as error:
+            except (ValueError, ModelFitError) as error:
                 raise _unsolvable(config) from error
         item_factors[items] = solver.item_factors
         if not np.isfinite(item_factors).all():

@@ -60,7 +60,9 @@ def bootstrap_mean(values: NDArray[np.float64], *, draws: int = 1000, level: flo
         means[start : start + rows] = counts @ values / people
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    return Interval(values.mean(axis=0), low, high)
+    value = values.mean(axis=0)
+    # The sums behind the draws are rounded in another order than the mean: equal values must not fall outside.
+    return Interval(value, np.minimum(low, value), np.maximum(high, value))
 
 
 def paired_difference(

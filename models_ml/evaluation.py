@@ -115,7 +115,7 @@ def evaluation_task(split: Split, domain: str, config: EvaluationConfig) -> Eval
     without a relevant one are in no average.
     """
     held_out = split.held_out
-    wanted = held_out.where(held_out.domain_mask(domain) & (held_out.strength >= config.relevance_threshold))
+    wanted = held_out.where(held_out.domain_mask(domain) & held_out.liked(config.relevance_threshold))
     warm, cold = split.is_warm(domain), split.is_cold(domain)
     people = np.flatnonzero((np.diff(wanted.indptr) > 0) & (warm | cold))
     eligible = len(people)

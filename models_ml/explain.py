@@ -33,21 +33,32 @@ def strongest_reason(model: ALSModel, people: Interactions, items: NDArray[np.in
     """
     reasons = np.full(items.shape, NO_ITEM, dtype=np.int32)
     places = items != NO_ITEM
-    for person, known, contribution in _contributions(model, people, items):
+    for person, known, contribution in contributions(model, people, items):
         best = contribution.argmax(axis=0)
         positive = contribution[best, np.arange(len(best))] > 0
         reasons[person] = np.where(positive & places[person], known[best], NO_ITEM)
     return reasons
 
 
-def _contributions(
+def contributions(
     model: ALSModel, people: Interactions, items: NDArray[np.int32]
 ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.float32]]]:
-    """For each person with history and a list: the person, their items, and contributions, shape (own items, k).
+    """What each past interaction adds to the score of each listed item.
+
+    Args:
+        model: The model that made the lists.
+        people: History of the people.
+        items: Listed item indices, -1 for an empty place, shape (people, k).
+
+    Yields:
+        For each person with history and a list: row of the person, their items, and contributions, shape (own items, k),
+        whose sum over the own items is the score. The values of an empty place mean nothing.
 
     With G = Y'Y + reg I, K the person's own items and D = diag(c - 1), the system is (G + K' D K). Most people have far fewer
     items than there are factors, so it is solved in the space of the items:
     (G + K' D K)^-1 K' = G^-1 K' (I + D K G^-1 K')^-1, where G^-1 is the same for everyone.
+
+    Source: Hu, Koren and Volinsky, ICDM 2008, section 5; the identity is that of Woodbury.
     """
     history = model.confidence(people)
     factors = model.item_factors

@@ -18,6 +18,8 @@ from scipy.sparse import csr_matrix
 
 from models_ml.recency import age_in_days, recency_weight
 
+# Share of a strength by which a comparison with a threshold may be off.
+_ROUNDING = 1e-5
 REQUIRED_COLUMNS = ("user_key", "item_key", "domain", "weight", "is_consumed", "last_at")
 
 
@@ -115,6 +117,14 @@ class Interactions:
         present = np.zeros(self.shape[0], dtype=np.bool_)
         present[self.rows[self.domain_mask(domain)]] = True
         return present
+
+    def liked(self, threshold: float) -> NDArray[np.bool_]:
+        """Which entries have a strength of at least the threshold, but for rounding, shape (entries,).
+
+        A strength that was worked back from a decayed weight is off by up to about 1e-6 of itself: without the allowance,
+        old ratings of exactly the threshold would not count.
+        """
+        return np.asarray(self.strength >= np.float32(threshold * (1 - _ROUNDING)), dtype=np.bool_)
 
     def where(self, mask: NDArray[np.bool_]) -> "Interactions":
         """The same people and items with only the entries that the mask keeps.

@@ -75,7 +75,7 @@ def average_precision(hits: NDArray[np.bool_], relevant: NDArray[np.integer], k:
 
 def hit_rate(hits: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     """1 for a person with at least one hit among the first k, 0 otherwise."""
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(axis=1), dtype=np.float64)
 
 
 def novelty(items: NDArray[np.int32], item_people: NDArray[np.integer], people: int, k: int) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ def fit_popularity(interactions: Interactions, config: PopularityConfig) -> Popu
     if config.liked_at is None:
         amount = interactions.strength.astype(np.float64)
     else:
-        amount = (interactions.strength >= config.liked_at).astype(np.float64)
+        amount = interactions.liked(config.liked_at).astype(np.float64)
     if config.half_life_days is not None:
         age = age_in_days(interactions.last_at, interactions.as_of)
         amount = amount * recency_weight(age, config.half_life_days)

@@ -45,9 +45,8 @@ class SelectionConfig:
         split: Split for the test; the inner one is the same with the next seed.
         search: What is tried.
         evaluation: How it is judged.
-        min_people: A segment with fewer people on the inner split has too little to choose by: the better popularity is its
-            champion.
-        must_beat_popularity: Whether another model can only be champion if the paired interval of its NDCG less the better
+        min_people: A segment with fewer people on the inner split has too little to choose by: popularity is its champion.
+        must_beat_popularity: Whether another model can only be champion if the paired interval of its NDCG less
             popularity's, on the inner split, is above zero. A lead that is noise would publish worse lists than popularity.
     """
 
@@ -178,8 +177,8 @@ def select_models(
         config.evaluation,
         config.search.cutoff,
     )
-    trials = _search(interactions, validation, config, progress)
-    champions, fallbacks = _champions(validation, trials, config)
+    trials = search_candidates(interactions, validation, config, progress)
+    champions, fallbacks = choose_champions(validation, trials, config)
     configs = {domain: {name: trial.config for name, trial in found.items()} for domain, found in trials.items()}
 
     fingerprint = interactions.fingerprint()
@@ -223,31 +222,34 @@ def select_models(
     )
 
 
-def _search(
+def search_candidates(
     interactions: Interactions,
     validation: Validation,
     config: SelectionConfig,
     progress: Callable[[str], None],
 ) -> dict[str, dict[str, Trial]]:
-    """The best trial of each candidate for each target."""
+    """The best trial of each candidate for each target; an ALS that no configuration could solve is no candidate."""
     threshold = config.evaluation.relevance_threshold
     found: dict[str, dict[str, Trial]] = {}
     for domain in interactions.domains:
         progress(f"search popularity {domain}")
         plain = search_popularity(validation, domain, [None], threshold)
         recent = search_popularity(validation, domain, config.search.half_lives, threshold)
-        better = max((plain, recent), key=lambda trial: np.nan_to_num(trial.scores[domain, "all"]))
-        assert isinstance(better.config, PopularityConfig)
-        validation.fallbacks[domain] = fit_popularity(validation.split.train, better.config)
         found[domain] = {"popularity": plain, "recent_popularity": recent}
+        fallback = found[domain][_fallback(validation, found[domain], domain, config)].config
+        assert isinstance(fallback, PopularityConfig)
+        validation.fallbacks[domain] = fit_popularity(validation.split.train, fallback)
 
     trainable = [domain for domain in interactions.domains if len(interactions.domain_range(domain))]
     for domain in trainable:
-        found[domain]["als"] = search_als(validation, domain, [domain], config.search, _warm_ndcg(domain), progress)
+        own = search_als(validation, domain, [domain], config.search, _warm_ndcg(domain), progress)
+        if not own.failure:
+            found[domain]["als"] = own
     if trainable:
         joint = search_als(validation, None, trainable, config.search, _mean_gain(found), progress)
-        for domain in trainable:
-            found[domain]["als_joint"] = joint
+        if not joint.failure:
+            for domain in trainable:
+                found[domain]["als_joint"] = joint
     return found
 
 
@@ -270,46 +272,48 @@ def _mean_gain(found: Mapping[str, Mapping[str, Trial]]) -> Callable[[Trial], fl
     return objective
 
 
-def _champions(
+def choose_champions(
     validation: Validation, trials: Mapping[str, Mapping[str, Trial]], config: SelectionConfig
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """The champion of each target and segment, and the popularity that fills up."""
-    champions: dict[str, dict[str, str]] = {}
-    fallbacks: dict[str, str] = {}
-    for domain, found in trials.items():
-        popularities = {name: trial for name, trial in found.items() if isinstance(trial.config, PopularityConfig)}
-        fallbacks[domain] = _best(popularities, domain, "all")
-        champions[domain] = {}
-        for segment in SEGMENTS:
-            members = validation.tasks[domain].segments[segment]
-            if int(members.sum()) < config.min_people:
-                champions[domain][segment] = fallbacks[domain]
-                continue
-            simplest = _best(popularities, domain, segment)
-            able = {
-                name: trial
-                for name, trial in found.items()
-                if name in popularities
-                or not config.must_beat_popularity
-                or _beats(trial, found[simplest], domain, members, config.evaluation)
-            }
-            champions[domain][segment] = _best(able, domain, segment)
+    champions = {
+        domain: {segment: _champion(validation, found, domain, segment, config) for segment in SEGMENTS}
+        for domain, found in trials.items()
+    }
+    fallbacks = {domain: _fallback(validation, found, domain, config) for domain, found in trials.items()}
     return champions, fallbacks
 
 
-def _best(trials: Mapping[str, Trial], domain: str, segment: str) -> str:
-    """Name of the candidate with the largest NDCG, the simplest among equals."""
-    names = [name for name in CANDIDATES if name in trials]
-    values = [np.nan_to_num(trials[name].scores.get((domain, segment), np.nan), nan=-1.0) for name in names]
-    return names[int(np.argmax(values))]
+def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
+    """Name of the popularity that is best for everyone."""
+    popularities = {name: trial for name, trial in found.items() if isinstance(trial.config, PopularityConfig)}
+    return _champion(validation, popularities, domain, "all", config)
+
+
+def _champion(
+    validation: Validation, found: Mapping[str, Trial], domain: str, segment: str, config: SelectionConfig
+) -> str:
+    """Name of the candidate with the largest NDCG among those that may win, the simplest among equals."""
+    members = validation.tasks[domain].segments[segment]
+    if int(members.sum()) < config.min_people:
+        return BASELINE
+    able = [
+        name
+        for name in CANDIDATES
+        if name in found
+        and (
+            name == BASELINE
+            or not config.must_beat_popularity
+            or _beats(found[name], found[BASELINE], domain, members, config.evaluation)
+        )
+    ]
+    return max(able, key=lambda name: found[name].scores[domain, segment])
 
 
 def _beats(
     trial: Trial, baseline: Trial, domain: str, members: NDArray[np.bool_], evaluation: EvaluationConfig
 ) -> bool:
     """Whether the paired interval of a trial's NDCG less the baseline's is above zero."""
-    if trial.failure:
-        return False
     difference = paired_difference(
         trial.people[domain][members, None],
         baseline.people[domain][members, None],

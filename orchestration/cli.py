@@ -89,9 +89,8 @@ def demo(home: Home = None, as_json: Json = False) -> int:
     The film side is real (MovieTweetings ratings); the knowledge side, the people's attributes, the links and the campaigns are
     simulated by a documented rule.
     """
-    from simulation.demo import write_demo_landing
-
     from orchestration.console import terminal
+    from simulation.demo import write_demo_landing
 
     settings = _settings(home)
     settings.prepare_home()
@@ -216,7 +215,8 @@ def ui(
     ]
     print(f"Zhiying over {settings.home}: http://127.0.0.1:{port}  (Ctrl-C stops it)", flush=True)
     process = subprocess.Popen(command, env=environment, cwd=settings.dagster_dir)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    # Of an interrupt, and of nothing else, Dagster takes its children with it (seen in 1.13.27).
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -365,7 +365,7 @@ def _answer(settings: Settings, sql: str, values: list[Any], *, as_json: bool = 
     if as_json:
         _print_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
     elif rows:

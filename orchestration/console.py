@@ -25,6 +25,8 @@ _STEPS = {
     "dbt_up_to_features": "building and testing the warehouse (dbt)",
     "recommendations__interactions": "collecting interactions",
     "recommendations__models": "choosing and training models",
+    "recommendations__model_evaluation": "recording the evaluation",
+    "recommendations__model_evaluation_champion_above_popularity": "checking the champions",
     "recommendations__scored_user_item": "scoring everyone",
     "recommendations__scored_item_item": "relating items",
     "dbt_after_models": "building and testing the lists (dbt)",

@@ -19,6 +19,8 @@ _CONFIGURATION = """\
 # Written by zhiying; changes are overwritten.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   pools:
     default_limit: 1   # one writer of the build file at a time

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,20 +224,19 @@ def _first_line(event: Any) -> str:
 def output_to(log: Path) -> Iterator[None]:
     """Sends what this process and its children print to a file, so that a terminal shows only what is meant for it.
 
-    The descriptors themselves are moved, because dbt and Dagster's log capture write below Python's `sys.stdout`.
+    Both Python's streams and the descriptors below them are moved: dbt and Dagster's log capture write to either.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with log.open("ab") as file:
+    with log.open("a", buffering=1) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, target in zip(kept, (1, 2), strict=True):
-            os.dup2(descriptor, target)
-            os.close(descriptor)
+        try:
+            with redirect_stdout(file), redirect_stderr(file):
+                yield
+        finally:
+            for descriptor, target in zip(kept, (1, 2), strict=True):
+                os.dup2(descriptor, target)
+                os.close(descriptor)

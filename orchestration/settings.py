@@ -9,7 +9,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ class Settings:
         """
         variables = dict(os.environ if environment is None else environment)
         base = working_directory or Path.cwd()
-        known = {
+        known: dict[str, Callable[[str], object]] = {
             "HOME": str,
             "LANDING": str,
             "SECRET": str,

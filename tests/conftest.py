@@ -1,7 +1,6 @@
 """What tests at every level share."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own `ZHIYING_*` variables must not decide what a test sees."""
     for name in [name for name in os.environ if name.startswith("ZHIYING_")]:
         monkeypatch.delenv(name)
-    yield
 
 
 @pytest.fixture

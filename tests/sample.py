@@ -61,7 +61,10 @@ def write_build_file(file: Path) -> None:
                 as item(domain, n, word)
             """
         )
-        connection.execute("create table core.dim_user as select * from (values ('ann', true), ('bob', false)) as u(user_key, is_linked)")
+        connection.execute(
+            "create table core.dim_user as "
+            "select * from (values ('ann', true), ('bob', false)) as person(user_key, is_linked)"
+        )
         connection.execute(
             """
             create table recommendations.user_item as

@@ -5,7 +5,7 @@ loaded by one step, because one ledger and one transaction cover them. How files
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dagster import (

@@ -48,6 +48,7 @@ def check_landing(
     with tempfile.TemporaryDirectory(prefix="zhiying-check-") as folder:
         connection = duckdb.connect(":memory:", config={"temp_directory": folder})
         try:
+            connection.execute("set enable_progress_bar = false")  # the engine's own would go to standard output
             return load_landing(
                 connection,
                 landing_dir,

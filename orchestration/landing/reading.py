@@ -129,8 +129,8 @@ def read_file(
             found_hash, opened = _read_text(connection, table, path, extension, into, delivery_id, now, stack)
     if after_reading is not None:
         after_reading(path)
-    if _state(path) != before or (found_hash or content_hash(path)) != expected_hash:
-        connection.execute(f"delete from {into} where _delivery_id = ?", [delivery_id])
+    if _has_changed(path, before, found_hash, expected_hash):
+        connection.execute(f"delete from {into} where _delivery_id = {delivery_id}")
         raise FileChangedError("the file changed while it was read; it is tried again with the next load")
     known = {column.name for column in table.columns}
     return Reading(
@@ -166,6 +166,14 @@ def _state(path: Path) -> tuple[int, int, int, int]:
     if not S_ISREG(stat.st_mode):
         raise FileRefusedError("cannot be opened: not a regular file")
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _has_changed(path: Path, before: tuple[int, int, int, int], found_hash: str | None, expected_hash: str) -> bool:
+    """Whether a file that was read is not the one that was found."""
+    try:
+        return _state(path) != before or (found_hash or content_hash(path)) != expected_hash
+    except FileRefusedError:  # it is gone
+        return True
 
 
 def _expect_columns(table: Table, names: Sequence[str]) -> None:

@@ -260,7 +260,7 @@ def write_accounts(build_file: Path, target: Path, *, memory_limit: str) -> int:
 
 def _evaluations(context: AssetExecutionContext) -> list[tuple[AssetCheckEvaluation, datetime]]:
     records = context.instance.get_records_for_run(
-        context.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION, limit=10_000
+        context.run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION, limit=10_000
     ).records
     return [
         (

@@ -7,7 +7,16 @@ them as sources.
 import resource
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetIn, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, Output, asset
+from dagster import (
+    AssetExecutionContext,
+    AssetIn,
+    AssetKey,
+    AssetsDefinition,
+    MaterializeResult,
+    MetadataValue,
+    Output,
+    asset,
+)
 
 from orchestration.recommendations import steps
 from orchestration.recommendations.charts import evaluation_picture
@@ -68,8 +77,9 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         io_manager_key="addresses",
         code_version="1",
         description=(
-            "Popularity, recency-weighted popularity and implicit ALS, per platform and over both: parameters searched and champions "
-            "chosen on an inner split, judged on an outer one, fitted on everything. Trained once for the same input, code and parameters."
+            "Popularity, recency-weighted popularity and implicit ALS, per platform and over both: parameters searched and "
+            "champions chosen on an inner split, judged on an outer one, fitted on everything. Trained once for the same input, "
+            "code and parameters."
         ),
     )
     def models(context: AssetExecutionContext, artifacts: ArtifactStore, interactions: str) -> Output[str]:

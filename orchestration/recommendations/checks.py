@@ -35,7 +35,9 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
     return [champion_above_popularity]
 
 
-def judge_champions(comparison: Sequence[dict[str, Any]], *, metric: str = "ndcg", cutoff: int = 10) -> AssetCheckResult:
+def judge_champions(
+    comparison: Sequence[dict[str, Any]], *, metric: str = "ndcg", cutoff: int = 10
+) -> AssetCheckResult:
     """The verdict over all targets and segments.
 
     Args:

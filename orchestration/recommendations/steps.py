@@ -91,9 +91,7 @@ def train_models(
     Returns:
         The artifact, and whether it was made now.
     """
-    address = store.address(
-        "models", inputs=[interactions.address], code=models_version(), parameters=config.to_json()
-    )
+    address = store.address("models", inputs=[interactions.address], code=models_version(), parameters=config.to_json())
     found = store.find(address)
     if found is not None:
         return found, False

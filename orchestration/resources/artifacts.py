@@ -114,7 +114,7 @@ class ArtifactStore(ConfigurableResource["ArtifactStore"]):
         scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=root))
         try:
             for name, bundle in (arrays or {}).items():
-                np.savez(scratch / f"{name}.npz", **dict(bundle))
+                np.savez(scratch / f"{name}.npz", **bundle)  # type: ignore[arg-type]
             for name, table in (tables or {}).items():
                 pq.write_table(table, scratch / f"{name}.parquet")
             (scratch / _DOCUMENT).write_text(json.dumps(document, indent=2, sort_keys=True, default=str))

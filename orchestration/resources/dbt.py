@@ -15,6 +15,7 @@ from typing import Any
 
 from dagster_dbt import DbtCliResource
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.adapters.duckdb.environments import Environment
 from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
 from orchestration.settings import DBT_PROJECT_DIR
@@ -39,11 +40,11 @@ def point_dbt_at(build_file: Path, memory_limit: str) -> None:
 
 
 def release_build_file() -> None:
-    """Closes the connection that reading table metadata leaves open in this process (dbt-duckdb 1.11 keeps one for its lifetime)."""
-    environment = DuckDBConnectionManager._ENV
+    """Closes the connection that reading table metadata leaves open in this process (seen in dbt-duckdb 1.11)."""
+    environment: Environment | None = vars(DuckDBConnectionManager)["_ENV"]
     if isinstance(environment, LocalEnvironment):
-        environment.close()
-    DuckDBConnectionManager.close_all_connections()
+        environment.close()  # type: ignore[no-untyped-call]
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def dbt_resource() -> DbtCliResource:

@@ -13,7 +13,9 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from pydantic import Field
 
 from orchestration.resources.dbt import load_manifest, point_dbt_at, release_build_file
+from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
+from orchestration.versions import warehouse_version
 
 AFTER_MODELS = "tag:after_models"
 
@@ -58,14 +60,14 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
         point_dbt_at(Path(warehouse.path), warehouse.memory_limit)
-        arguments = ["build", "--exclude-resource-type", "unit_test"]
-        if config.full_refresh:
-            arguments.append("--full-refresh")
-        invocation = dbt.cli(arguments, context=context, target_path=target_root)
-        try:
-            yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
-        finally:
-            release_build_file()
+        with retried_when_transient():
+            full_refresh = config.full_refresh or incremental_tables_are_stale(warehouse)
+            arguments = ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else [])]
+            invocation = dbt.cli(arguments, context=context, target_path=target_root)
+            try:
+                yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+            finally:
+                release_build_file()
 
     @dbt_assets(
         manifest=manifest,
@@ -78,6 +80,8 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
         yield from run_pass(context, dbt, warehouse, config)
+        if not context.is_subset:
+            record_build(warehouse)
 
     @dbt_assets(
         manifest=manifest,
@@ -92,3 +96,30 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         yield from run_pass(context, dbt, warehouse, config)
 
     return [up_to_features, after_models]
+
+
+def incremental_tables_are_stale(warehouse: WarehouseResource) -> bool:
+    """Whether incremental tables were built by another version of the dbt project or for another time zone.
+
+    Their rows would then be of two kinds; they are built anew instead.
+    """
+    with warehouse.reader() as connection:
+        if not connection.execute(
+            "select 1 from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
+        ).fetchall():
+            # Nothing was built to the end yet; whatever a broken-off first run left may be of another version.
+            return True
+        built = connection.execute(
+            "select warehouse_version, build.time_zone = run.time_zone from meta.build as build, raw.run as run"
+        ).fetchall()
+    return built != [(warehouse_version(), True)]
+
+
+def record_build(warehouse: WarehouseResource) -> None:
+    """Notes what the incremental tables were built by, once all of them are."""
+    with warehouse.writer() as connection:
+        connection.execute("create schema if not exists meta")
+        connection.execute(
+            "create or replace table meta.build as select ?::varchar as warehouse_version, time_zone from raw.run",
+            [warehouse_version()],
+        )

@@ -69,18 +69,29 @@ class RawSchema:
                 )
 
     def deliver(self, table: str, rows: Sequence[Mapping[str, Any]], *, batch: int, file: str | None = None) -> None:
-        """Loads rows as one file of one batch; rows with a key that is known already become the current ones."""
+        """Loads rows as one file of one batch; rows with a key that is known already become the current ones.
+
+        A file that is delivered again is replaced: its former rows go, and their keys count as removed unless they come
+        again.
+        """
         source, name = table.split("__")
         key = KEYS[table]
         with self.connect() as connection:
             delivery_id = connection.execute("select coalesce(max(delivery_id), 0) + 1 from raw.delivery").fetchall()[
                 0
             ][0]
+            if file is not None:
+                self._replace(connection, table, file, batch)
             for row in rows:
                 matches = " and ".join(f"{column} is not distinct from ?" for column in key)
                 connection.execute(
                     f'update raw."{table}" set _is_current = false, _batch = ? where _is_current and {matches}',
                     [batch, *[row[column] for column in key]],
+                )
+            for row in rows:
+                connection.execute(
+                    "delete from raw.removed_row where source = ? and table_name = ? and row_key = ? and _batch = ?",
+                    [source, name, "|".join(str(row[column]) for column in key), batch],
                 )
         self.insert(
             table,
@@ -115,17 +126,28 @@ class RawSchema:
         )
         self._note_accounts(table, rows)
 
+    def _replace(self, connection: duckdb.DuckDBPyConnection, table: str, file: str, batch: int) -> None:
+        former = "select delivery_id from raw.delivery where file = ? and is_current"
+        self._remove(connection, table, f"_delivery_id in ({former})", [file], batch)
+        connection.execute("update raw.delivery set is_current = false where file = ?", [file])
+
     def withdraw(self, table: str, where: str, *, batch: int) -> None:
         """Takes rows away, as when their file is delivered again without them."""
+        with self.connect() as connection:
+            self._remove(connection, table, where, [], batch)
+
+    def _remove(
+        self, connection: duckdb.DuckDBPyConnection, table: str, where: str, values: list[str], batch: int
+    ) -> None:
         source, name = table.split("__")
         row_key = " || '|' || ".join(KEYS[table])
         user = "user_id" if "user_id" in self._columns[table] else "null"
-        with self.connect() as connection:
-            connection.execute(
-                f"insert into raw.removed_row select '{source}', '{name}', {row_key}, {user}, {batch} "
-                f'from raw."{table}" where {where}'
-            )
-            connection.execute(f'delete from raw."{table}" where {where}')
+        connection.execute(
+            f"insert into raw.removed_row select '{source}', '{name}', {row_key}, {user}, {batch} "
+            f'from raw."{table}" where {where}',
+            values,
+        )
+        connection.execute(f'delete from raw."{table}" where {where}', values)
 
     def run(self, *, as_of: str, batch: int, time_zone: str = "UTC") -> None:
         """Sets the one row of `raw.run`."""

@@ -15,8 +15,8 @@ from tests.dbt.raw_schema import account_key
 BUILD = ("build", *PASS_1)
 BUILD_UNTESTED = ("build", "--exclude", "tag:after_models", "--exclude-resource-type", *WITHOUT_TESTS)
 FACTS = ("fct_interaction", "fct_purchase", "fct_rating", "fct_exposure", "fct_response")
-F1, F2, F3 = (account_key("film", user) for user in ("f1", "f2", "f3"))
-K1, K2, K3 = (account_key("knowledge", user) for user in ("k1", "k2", "k3"))
+F1, F2, F3, F4, F5 = (account_key("film", user) for user in ("f1", "f2", "f3", "f4", "f5"))
+K1, K2, K3, K4, K5 = (account_key("knowledge", user) for user in ("k1", "k2", "k3", "k4", "k5"))
 
 
 def film(event_id, user_id, film_id, event_type, occurred_at, **rest):
@@ -88,15 +88,26 @@ def deliver_batch_1(raw):
     raw.deliver(
         "film__events",
         [
-            film("e1", "f1", "m1", "rating", "2026-01-01", value=5),
             film("e2", "f1", "m2", "purchase", "2026-01-02", amount=10, currency="CNY"),
             film("e3", "f2", "m9", "rating", "2026-01-03 23:30", value=3, campaign_id="spring"),
             film("e4", "f2", "m1", "view", "2026-01-04"),
             film("e5", "f3", "m1", "purchase", "2026-01-04", amount=8, currency="CNY"),
-            film("e6", "f3", "m1", "refund", "2026-01-05", amount=8, currency="CNY"),
             film("e7", "f2", "m1", "purchase", "2026-01-04", amount=8, currency="CNY"),
+            film("e9", "f5", "m2", "share", "2026-01-04"),
         ],
         batch=1,
+    )
+    raw.deliver(
+        "film__events",
+        [film("e1", "f5", "m1", "rating", "2026-01-01", value=5)],
+        batch=1,
+        file="film/events/rating.csv",
+    )
+    raw.deliver(
+        "film__events",
+        [film("e6", "f3", "m1", "refund", "2026-01-05", amount=8, currency="CNY")],
+        batch=1,
+        file="film/events/refund.csv",
     )
     raw.deliver(
         "knowledge__events",
@@ -105,6 +116,8 @@ def deliver_batch_1(raw):
             content("e2", "k2", "c1", "purchase", "2026-01-02", amount=20, currency="CNY"),
             content("e3", "k3", "c2", "rating", "2026-01-03", value=3),
             content("e4", "k3", "c2", "refund", "2026-01-04", amount=1, currency="CNY"),
+            content("e6", "k4", "c3", "purchase", "2026-01-03", amount=5, currency="CNY"),
+            content("e7", "k5", "c3", "refund", "2026-01-05", amount=5, currency="CNY"),
         ],
         batch=1,
     )
@@ -121,15 +134,15 @@ def deliver_batch_1(raw):
 
 
 def deliver_batch_2(raw):
-    # A correction gives e1 to another person and another film; a rating comes late and for the past.
+    # The file of e1 comes again: the rating is another person's, of another film. Nothing in raw says whose it was.
     raw.deliver(
         "film__events",
-        [
-            film("e1", "f2", "m2", "rating", "2026-01-01", value=4),
-            film("e8", "f1", "m1", "rating", "2020-05-05", value=2),
-        ],
+        [film("e1", "f2", "m2", "rating", "2026-01-01", value=4)],
         batch=2,
+        file="film/events/rating.csv",
     )
+    # A rating comes late and for the past.
+    raw.deliver("film__events", [film("e8", "f1", "m3", "rating", "2020-05-05", value=2)], batch=2)
     raw.withdraw("film__events", "event_id = 'e4'", batch=2)
     # A refund comes late, from the other of two accounts that a link joins in the same batch.
     raw.deliver(
@@ -140,6 +153,8 @@ def deliver_batch_2(raw):
         [
             {"knowledge_user_id": "k1", "film_user_id": "f1", "method": "sso", "linked_at": "2026-01-15"},
             {"knowledge_user_id": "k2", "film_user_id": "f1", "method": "sso", "linked_at": "2026-01-15"},
+            {"knowledge_user_id": "k4", "film_user_id": "f4", "method": "declared", "linked_at": "2026-01-16"},
+            {"knowledge_user_id": "k5", "film_user_id": "f4", "method": "declared", "linked_at": "2026-01-16"},
         ],
         batch=2,
     )
@@ -170,8 +185,13 @@ def deliver_batch_2(raw):
 
 def deliver_batch_3(raw):
     raw.withdraw("identity__account_links", "knowledge_user_id = 'k2'", batch=3)
-    # The refund was of another person's purchase of the same film.
-    raw.deliver("film__events", [film("e6", "f2", "m1", "refund", "2026-01-05", amount=8, currency="CNY")], batch=3)
+    # The file of e6 comes again: the refund was of another person's purchase of the same film.
+    raw.deliver(
+        "film__events",
+        [film("e6", "f2", "m1", "refund", "2026-01-05", amount=8, currency="CNY")],
+        batch=3,
+        file="film/events/refund.csv",
+    )
     raw.deliver("knowledge__events", [content("e3", "k3", "c1", "rating", "2026-01-03", value=3)], batch=3)
     raw.withdraw("marketing__exposures", "exposure_id = 'x1'", batch=3)
     raw.run(as_of="2026-01-31", batch=3)
@@ -256,8 +276,8 @@ def test_a_refund_without_a_purchase_and_a_response_without_an_exposure_are_warn
 
 def test_a_corrected_event_leaves_its_former_person_and_item(stages):
     ratings = "select user_key, item_key, rating from core.fct_rating where domain = 'film' order by all"
-    assert set(stages[1].rows(ratings)) == {(F1, "film:m1", 5.0), (F2, "film:m9", 3.0)}
-    assert set(stages[2].rows(ratings)) == {(F1, "film:m1", 2.0), (F2, "film:m2", 4.0), (F2, "film:m9", 3.0)}
+    assert set(stages[1].rows(ratings)) == {(F5, "film:m1", 5.0), (F2, "film:m9", 3.0)}
+    assert set(stages[2].rows(ratings)) == {(F1, "film:m3", 2.0), (F2, "film:m2", 4.0), (F2, "film:m9", 3.0)}
 
 
 def test_an_event_whose_row_vanished_is_gone(stages):
@@ -268,13 +288,20 @@ def test_an_event_whose_row_vanished_is_gone(stages):
 
 def test_a_late_link_joins_three_accounts_under_the_film_account(stages):
     persons = "select user_key, is_linked, account_count from core.dim_user order by all"
-    assert {key for key, _, _ in stages[1].rows(persons)} == {F1, F2, F3, K1, K2, K3}
-    assert set(stages[2].rows(persons)) == {(F1, True, 3), (F2, False, 1), (F3, False, 1), (K3, False, 1)}
+    assert {key for key, _, _ in stages[1].rows(persons)} == {F1, F2, F3, F5, K1, K2, K3, K4, K5}
+    assert set(stages[2].rows(persons)) == {
+        (F1, True, 3),
+        (F2, False, 1),
+        (F3, False, 1),
+        (F4, True, 3),
+        (F5, False, 1),
+        (K3, False, 1),
+    }
 
 
 def test_events_follow_the_surviving_person(stages):
     domains = f"select domain, count(*) from core.fct_interaction where user_key = '{F1}' group by all order by all"
-    assert stages[1].rows(domains) == [("film", 2)]
+    assert stages[1].rows(domains) == [("film", 1)]
     assert stages[2].rows(domains) == [("film", 2), ("knowledge", 3)]
 
 
@@ -284,11 +311,17 @@ def test_a_late_refund_from_the_persons_other_account_is_netted(stages):
     assert stages[2].rows(purchase) == [(F1, 0, True)]
 
 
+def test_a_link_alone_sets_an_old_refund_against_an_old_purchase(stages):
+    purchase = "select user_key, amount, is_refunded from core.fct_purchase where item_key = 'knowledge:c3'"
+    assert stages[1].rows(purchase) == [(K4, 5, False)]
+    assert stages[2].rows(purchase) == [(F4, 0, True)]
+
+
 def test_when_the_link_vanishes_the_person_is_parted_and_the_refund_is_no_longer_theirs(stages):
     purchase = "select user_key, amount, is_refunded from core.fct_purchase where item_key = 'knowledge:c1'"
     assert stages[3].rows(purchase) == [(K2, 20, False)]
     persons = "select user_key, account_count from core.dim_user order by all"
-    assert set(stages[3].rows(persons)) == {(F1, 2), (F2, 1), (F3, 1), (K2, 1), (K3, 1)}
+    assert set(stages[3].rows(persons)) == {(F1, 2), (F2, 1), (F3, 1), (F4, 3), (F5, 1), (K2, 1), (K3, 1)}
 
 
 def test_a_refund_given_to_another_person_is_taken_back_from_the_first(stages):

@@ -37,7 +37,9 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 
 
 def test_the_command_is_installed() -> None:
-    done = subprocess.run([Path(sys.executable).parent / "zhiying", "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "zhiying", "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
 

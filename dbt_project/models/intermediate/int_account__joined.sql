@@ -71,10 +71,7 @@ keyed as (
             keyed.account_key,
             keyed.platform,
             keyed.user_key,
-            case
-                when known.account_key is null then cast([] as varchar[])
-                else list_append(known.former_user_keys, known.user_key)
-            end as former_user_keys
+            known.user_key as previous_user_key
         from keyed
         left join known on keyed.account_key = known.account_key
         where known.account_key is null or known.user_key != keyed.user_key
@@ -85,7 +82,7 @@ keyed as (
             account_key,
             platform,
             user_key,
-            cast([] as varchar[]) as former_user_keys
+            cast(null as varchar) as previous_user_key
         from keyed
     )
 {% endif %}
@@ -94,8 +91,7 @@ select
     changed.account_key,
     changed.platform,
     changed.user_key,
-    changed.former_user_keys[-1] as previous_user_key,
-    changed.former_user_keys,
+    changed.previous_user_key,
     runs.batch as changed_batch
 from changed
 cross join runs

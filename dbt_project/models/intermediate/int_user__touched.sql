@@ -43,7 +43,7 @@ owners as (
 
 regrouped as (
     select
-        unnest(list_append(former_user_keys, user_key)) as user_key,
+        user_key,
         changed_batch as batch
     from joined
 )

@@ -440,6 +440,63 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_tried_again(
     assert warehouse.rows("select status from raw.delivery where is_current") == [("loaded",)]
 
 
+def test_a_file_that_changes_and_is_put_back_is_tried_again(warehouse: Warehouse, landing: Landing) -> None:
+    path = landing.events(FILE, GOOD)
+    content = path.read_bytes()
+    warehouse.load(landing, after_reading=lambda _: path.write_bytes(b"half writ"))
+    path.write_bytes(content)
+    warehouse.load(landing)
+    assert warehouse.winners() == ["good"]
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_refused(warehouse: Warehouse, landing: Landing) -> None:
+    path = landing.events(FILE, GOOD)
+    warehouse.load(landing, after_reading=lambda _: path.unlink())
+    assert warehouse.winners() == []
+    assert "the file changed while it was read" in warehouse.quarantine()[0][3]
+
+
+@pytest.mark.parametrize("extension", ["csv", "ndjson", "parquet"])
+def test_a_file_that_changes_before_its_turn_is_refused_and_tried_again(
+    warehouse: Warehouse, landing: Landing, extension: str
+) -> None:
+    row = {"event_id": "e1", "user_id": "u", "film_id": "f", "event_type": "view", "occurred_at": "2026-01-01"}
+    landing.events(FILE, GOOD)
+
+    def write(event_id: str) -> None:
+        changed = {**row, "event_id": event_id}
+        match extension:
+            case "csv":
+                landing.events("film/events/b.csv", ",".join(changed.values()) + ",")
+            case "ndjson":
+                landing.ndjson("film/events/b.ndjson", [changed])
+            case _:
+                landing.parquet("film/events/b.parquet", {key: [value] for key, value in changed.items()})
+
+    write("e1")
+    warehouse.load(landing, progress=lambda progress: write("e2") if progress.done == 1 else None)
+    assert warehouse.winners() == ["good"]
+    warehouse.load(landing)
+    assert warehouse.winners() == ["e2", "good"]
+
+
+def test_a_parquet_file_with_a_column_name_that_is_not_utf8_is_refused(warehouse: Warehouse, landing: Landing) -> None:
+    path = landing.parquet("film/events/a.parquet", {"event_id": ["e1"], "namename": ["x"]})
+    path.write_bytes(path.read_bytes().replace(b"namename", b"name\xff\xffme"))
+    assert refused_file(warehouse, landing, "film/events/a.parquet").startswith("cannot be read as Parquet: ")
+
+
+def test_a_header_that_cannot_be_split_is_refused(warehouse: Warehouse, landing: Landing) -> None:
+    landing.write(FILE, 'event_id,"user_id"x\n')
+    expected = "the header cannot be read: a quote is not closed, or text follows a closing quote"
+    assert refused_file(warehouse, landing, FILE) == expected
+
+
+def test_a_compressed_ndjson_of_blank_lines_is_refused(warehouse: Warehouse, landing: Landing) -> None:
+    landing.write("film/events/a.ndjson.gz", "\n\n")
+    assert refused_file(warehouse, landing, "film/events/a.ndjson.gz") == "the file is empty, expected rows"
+
+
 def test_a_refused_file_is_not_read_again_until_it_changes(warehouse: Warehouse, landing: Landing) -> None:
     landing.write(FILE, "event_id\n1\n")
     landing.events("film/events/good.csv", GOOD)

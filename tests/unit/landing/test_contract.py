@@ -8,6 +8,7 @@ import duckdb
 import pytest
 import yaml
 
+from orchestration.landing import generate
 from orchestration.landing.contract import CONTRACT_PATH, ContractError, load_contract, project_contract
 from orchestration.landing.generate import DBT_SOURCES_PATH, DOCS_PATH, render_dbt_sources, render_docs
 from orchestration.landing.raw_schema import ensure_raw_schema
@@ -34,6 +35,14 @@ def test_the_dbt_sources_are_up_to_date() -> None:
     assert DBT_SOURCES_PATH.read_text(encoding="utf-8") == render_dbt_sources(), (
         "run python -m orchestration.landing.generate"
     )
+
+
+def test_both_files_are_written_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "DOCS_PATH", tmp_path / "docs" / "landing.md")
+    monkeypatch.setattr(generate, "DBT_SOURCES_PATH", tmp_path / "dbt" / "_sources.yml")
+    generate.main()
+    assert (tmp_path / "docs" / "landing.md").read_text(encoding="utf-8") == render_docs()
+    assert (tmp_path / "dbt" / "_sources.yml").read_text(encoding="utf-8") == render_dbt_sources()
 
 
 def test_the_documentation_page_says_every_table_column_and_code() -> None:

@@ -5,7 +5,7 @@ import duckdb
 import pytest
 
 from orchestration.publication.build import VerificationError, build_publication, table_content, verify_schema
-from orchestration.publication.promise import PromisedColumn, PromisedTable, promised_tables
+from orchestration.publication.promise import PromisedColumn, promised_tables
 from orchestration.resources.warehouse import connect
 from tests.sample import ITEM, PROMISED, promised_table, write_build_file
 

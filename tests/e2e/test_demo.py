@@ -1,0 +1,374 @@
+"""A life of the demo: made, run again, a new day, late and corrected and broken files, a killed run, a full refresh.
+
+The tests stand in the order of the story, and each step is made once, by the fixture that is named after it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from simulation.clock import NEXT_DAYS
+from simulation.demo import write_demo_day
+from tests.e2e.conftest import Home
+
+READER = """
+import sys, time, duckdb
+answers = 0
+while True:
+    with duckdb.connect(sys.argv[1], read_only=True) as connection:
+        said = connection.execute("select publication_id, json_extract(table_rows, '$.\\"core.fct_interaction\\"') from meta.publication").fetchall()
+        time.sleep(0.02)
+        rows = connection.execute("select count(*) from core.fct_interaction").fetchall()
+        lists = connection.execute("select count(distinct user_key), (select count(*) from core.dim_user) from recommendations.user_item").fetchall()
+        again = connection.execute("select publication_id from meta.publication").fetchall()
+    assert int(said[0][1]) == rows[0][0], (said, rows)
+    assert lists[0][0] == lists[0][1], lists
+    assert said[0][0] == again[0][0]
+    answers += 1
+    print(answers, said[0][0], flush=True)
+    time.sleep(0.2)
+"""
+
+
+@pytest.fixture(scope="module")
+def reader(demo: tuple[Home, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A process that reads the publication in a loop, from the demo to the end of the story."""
+    home, _ = demo
+    log = tmp_path_factory.mktemp("reader") / "answers"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", READER, str(home.path / "published" / "current.duckdb")],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        yield log
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def unchanged(demo: tuple[Home, dict[str, Any]], reader: Path) -> tuple[Home, dict[str, Any], str]:
+    """The same command a second time; with the publication there was before."""
+    home, _ = demo
+    before = home.publication
+    status, said = home.zhiying("run")
+    assert status == 0, said
+    return home, said, before
+
+
+CORRECTED = "film/events/dt=2013-08-26/part-0.parquet"
+LATE = "film/events/dt=2013-08-31/late.csv"
+BROKEN = "knowledge/events/dt=2013-08-30/part-1.parquet"
+
+
+@pytest.fixture(scope="module")
+def new_day(unchanged: tuple[Home, dict[str, Any], str]) -> dict[str, Any]:
+    """A run after a new day, a late file, a corrected file and a broken file have arrived."""
+    home = unchanged[0]
+    before = {
+        "interactions": home.one("select count(*) from core.fct_interaction"),
+        "people": home.one("select count(*) from core.dim_user"),
+        "publication": home.publication,
+    }
+    files = write_demo_day(home.landing, NEXT_DAYS[0])
+    with duckdb.connect() as connection:
+        path = home.landing / CORRECTED
+        rows = connection.execute(f"select * from read_parquet('{path}') order by event_id").fetchall()
+        gone, changed = rows[0][0], rows[1][0]
+        connection.execute(
+            f"create table corrected as select * replace (case when event_id = ? then 1.5 else value end as value) "
+            f"from read_parquet('{path}') where event_id <> ?",
+            [changed, gone],
+        )
+        connection.execute(f"copy corrected to '{path}' (format parquet)")
+        arrived = connection.execute(
+            f"select count(*) from read_parquet({[str(home.landing / f) for f in files if '/events/' in f]}, "
+            "union_by_name = true)"
+        ).fetchall()[0][0]
+        late_user, late_film = connection.execute(
+            f"select user_id, film_id from read_parquet('{path}') limit 1"
+        ).fetchall()[0]
+    late = home.landing / LATE
+    late.parent.mkdir(parents=True, exist_ok=True)
+    late.write_text(
+        f"event_id,user_id,film_id,event_type,occurred_at,value\nlate-1,{late_user},{late_film},rating,2013-06-15T12:00:00Z,4\n"
+    )
+    broken = home.landing / BROKEN
+    broken.parent.mkdir(parents=True, exist_ok=True)
+    broken.write_bytes((home.landing / CORRECTED).read_bytes()[:500])
+    status, said = home.zhiying("run")
+    return {
+        "home": home,
+        "status": status,
+        "said": said,
+        "before": before,
+        "arrived": arrived,
+        "gone": gone,
+        "changed": changed,
+    }
+
+
+@pytest.fixture(scope="module")
+def refreshed(new_day: dict[str, Any]) -> tuple[Home, dict[str, str], dict[str, str]]:
+    """A full refresh; with the content of the tables before and after."""
+    home: Home = new_day["home"]
+    before = home.content
+    status, said = home.zhiying("run", "--full-refresh")
+    assert status == 0, said
+    return home, before, home.content
+
+
+@pytest.fixture(scope="module")
+def killed(refreshed: tuple[Home, dict[str, str], dict[str, str]]) -> tuple[Home, str, str]:
+    """A run that is killed in the middle; with the publication before it, and that after the kill."""
+    home = refreshed[0]
+    write_demo_day(home.landing, NEXT_DAYS[1])
+    before = home.publication
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "zhiying", "run", "--home", str(home.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "reading the landing folder" in line:
+            break
+    time.sleep(4)  # into the first dbt pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return home, before, home.publication
+
+
+@pytest.fixture(scope="module")
+def resumed(killed: tuple[Home, str, str]) -> tuple[Home, int, dict[str, Any]]:
+    """The run after the killed one."""
+    home = killed[0]
+    status, said = home.zhiying("run")
+    return home, status, said
+
+
+@pytest.fixture(scope="module")
+def flooded(resumed: tuple[Home, int, dict[str, Any]]) -> tuple[Home, int, dict[str, Any], str]:
+    """A run after a file with 10,000 bad rows has arrived; with the publication before it."""
+    home = resumed[0]
+    before = home.publication
+    rows = [f"flood-{n},u{n},f{n},rating,2013-08-30T00:00:00Z,0" for n in range(10_000)]
+    flood = home.landing / "film/events/dt=2013-09-02/flood.csv"
+    flood.parent.mkdir(parents=True, exist_ok=True)
+    flood.write_text("\n".join(["event_id,user_id,film_id,event_type,occurred_at,value", *rows]) + "\n")
+    status, said = home.zhiying("run")
+    return home, status, said, before
+
+
+def test_the_demo_publishes_real_films_and_simulated_contents(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, said = demo
+    assert said["succeeded"]
+    assert home.one("select count(*) from core.dim_content") == 600
+    assert home.one("select count(*) from core.dim_film") == 2264
+    assert home.one("select count(*) from core.dim_user where is_linked") == 1684
+
+
+def test_every_delivered_row_is_accounted_for(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    assert (
+        home.one(
+            "select count(*) from quality.load_audit where rows_read <> rows_loaded + rows_quarantined + rows_duplicate"
+        )
+        == 0
+    )
+    assert home.one("select count(*) from quality.load_audit") == len(
+        [path for path in home.landing.rglob("*") if path.is_file() and not path.name.startswith("_")]
+    )
+    quarantined = home.one("select sum(rows_quarantined) from quality.load_audit")
+    assert home.one("select count(*) from quality.quarantine where row_number is not null") == quarantined > 0
+    refused = home.one("select count(*) from quality.load_audit where status = 'refused'")
+    assert home.one("select count(*) from quality.quarantine where row_number is null") == refused > 0
+    assert home.one("select sum(rows_duplicate) from quality.load_audit") > 0
+
+
+def test_everyone_has_a_dense_list_on_both_sides(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    people = home.one("select count(*) from core.dim_user")
+    lists = home.ask(
+        "select target_domain, count(distinct user_key), min(rank), max(rank), count(*) from recommendations.user_item "
+        "group by all order by all"
+    )
+    assert lists == [("film", people, 1, 50, people * 50), ("knowledge", people, 1, 50, people * 50)]
+
+
+def test_nothing_consumed_is_recommended(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    again = home.one(
+        """
+        select count(*) from recommendations.user_item as list
+        where exists (select 1 from core.fct_rating as rating where rating.user_key = list.user_key and rating.item_key = list.item_key)
+            or exists (
+                select 1 from core.fct_purchase as purchase
+                where purchase.user_key = list.user_key and purchase.item_key = list.item_key and not purchase.is_refunded
+            )
+            or exists (
+                select 1 from core.fct_interaction as event
+                where event.user_key = list.user_key and event.item_key = list.item_key and event.event_type = 'complete'
+            )
+        """
+    )
+    assert again == 0
+
+
+def test_nothing_personal_is_published(demo: tuple[Home, dict[str, Any]]) -> None:
+    """The text of every published table is searched for account ids that the restricted file holds, and for addresses."""
+    home, _ = demo
+    with duckdb.connect(str(home.path / "restricted" / "accounts.duckdb"), read_only=True) as connection:
+        accounts = connection.execute(
+            "select list(distinct user_id) from account where platform = 'knowledge' using sample 200 (reservoir, 7)"
+        ).fetchall()[0][0]
+    assert all(account.startswith("sim-") for account in accounts)
+    found = [
+        f"{schema}.{table}"
+        for schema, table in home.ask("select schema_name, table_name from duckdb_tables() where not internal")
+        if home.one(
+            f"select count(*) from {schema}.{table} as row where regexp_matches(row::varchar, ?)",
+            r"@example\.com|\b(" + "|".join(accounts) + r")\b",
+        )
+    ]
+    assert found == []
+    columns = {name for (name,) in home.ask("select distinct column_name from duckdb_columns() where not internal")}
+    assert columns & {"user_id", "email", "phone", "account_key", "knowledge_user_id", "film_user_id"} == set()
+
+
+def test_the_restricted_file_is_closed_to_others(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    for name in ("accounts.duckdb", "secret"):
+        assert (home.path / "restricted" / name).stat().st_mode & 0o777 == 0o600
+    assert (home.path / "warehouse" / "build.duckdb").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_publication_says_what_it_is_made_of(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    versions, rows = home.ask("select model_versions, table_rows from meta.publication")[0]
+    assert "als_joint" in json.loads(versions)
+    counted = {name: home.one(f"select count(*) from {name}") for name in json.loads(rows)}
+    assert counted == json.loads(rows)
+
+
+def test_checks_of_the_run_are_published(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, said = demo
+    assert home.one("select count(*) from quality.check_result") > 150
+    assert (
+        home.ask("select distinct status from quality.check_result where severity = 'error' and status <> 'passed'")
+        == []
+    )
+    assert said["checks"]["blocking_failed"] == []
+
+
+def test_the_mirror_holds_the_same_rows(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    mirror = home.path / "published" / "parquet" / "recommendations" / "user_item.parquet"
+    assert (
+        home.one(f"select count(*) from (from recommendations.user_item except all from read_parquet('{mirror}'))") == 0
+    )
+
+
+def test_a_second_run_changes_nothing_and_says_so(unchanged: tuple[Home, dict[str, Any], str]) -> None:
+    home, said, before = unchanged
+    assert said["nothing_new"]
+    assert home.publication == before
+    assert said["seconds"] < 30
+
+
+def test_a_new_day_is_published(new_day: dict[str, Any]) -> None:
+    assert new_day["status"] == 0, new_day["said"]
+    home: Home = new_day["home"]
+    assert home.publication != new_day["before"]["publication"]
+    expected = (
+        new_day["before"]["interactions"] + new_day["arrived"] + 1 - 1
+    )  # the late event came, the corrected one went
+    assert home.one("select count(*) from core.fct_interaction") == expected
+
+
+def test_a_late_event_is_counted_on_its_own_day(new_day: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    found = home.ask("select event_date::varchar, value from core.fct_interaction where event_key = md5('film:late-1')")
+    assert found == [("2013-06-15", 4.0)]
+
+
+def test_a_corrected_file_replaces_what_it_had_delivered(new_day: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    key = "select value from core.fct_interaction where event_key = md5('film:' || ?)"
+    assert home.ask(key, new_day["gone"]) == []
+    assert home.ask(key, new_day["changed"]) == [(1.5,)]
+
+
+def test_a_broken_file_is_quarantined_and_the_others_load(new_day: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    assert home.ask("select status, rows_loaded from quality.load_audit where file = ?", BROKEN) == [("refused", 0)]
+    assert "Parquet" in home.one("select reason from quality.quarantine where file = ?", BROKEN)
+
+
+def test_a_late_account_completes_its_inferred_person(
+    new_day: dict[str, Any], demo: tuple[Home, dict[str, Any]]
+) -> None:
+    """Twelve accounts are known from events only until their rows arrive with the new day."""
+    home: Home = new_day["home"]
+    assert home.one("select count(*) from core.dim_user where is_inferred") == 0
+
+
+def test_history_has_one_open_version_a_person_and_no_overlap(new_day: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    people = home.one("select count(*) from core.dim_user")
+    assert home.one("select count(*) from core.dim_user_history where valid_to is null") == people
+    overlapping = home.one(
+        """
+        select count(*) from core.dim_user_history as one inner join core.dim_user_history as other
+            on one.user_key = other.user_key and one.user_version_key <> other.user_version_key
+            and one.valid_from < coalesce(other.valid_to, 'infinity') and other.valid_from < coalesce(one.valid_to, 'infinity')
+        """
+    )
+    assert overlapping == 0
+
+
+def test_a_full_refresh_gives_equal_tables(refreshed: tuple[Home, dict[str, str], dict[str, str]]) -> None:
+    _, before, after = refreshed
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_a_killed_run_leaves_the_publication_as_it_was(killed: tuple[Home, str, str]) -> None:
+    home, before, after = killed
+    assert after == before
+    assert home.one("select count(*) from core.dim_user") > 0
+
+
+def test_the_run_after_a_killed_one_goes_on_where_it_ended(resumed: tuple[Home, int, dict[str, Any]]) -> None:
+    home, status, said = resumed
+    assert status == 0, said
+    assert not said["nothing_new"]
+    last = home.one("select max(event_date)::varchar from core.fct_interaction")
+    assert last == NEXT_DAYS[1].isoformat()
+
+
+def test_too_many_bad_rows_stop_the_run_before_publishing(flooded: tuple[Home, int, dict[str, Any], str]) -> None:
+    home, status, said, before = flooded
+    assert status == 1
+    assert home.publication == before
+    [check] = said["checks"]["blocking_failed"]
+    assert check["name"] == "quarantine_within_limit"
+    assert "film/events 10,014 of" in check["description"] or "film/events 10," in check["description"]
+
+
+def test_a_reader_never_saw_an_error_nor_half_a_publication(
+    flooded: tuple[Home, int, dict[str, Any], str], reader: Path
+) -> None:
+    lines = reader.read_text().splitlines()
+    assert lines
+    assert [line for line in lines if not line.split()[0].isdigit()] == []
+    assert len({line.split()[1] for line in lines}) >= 3

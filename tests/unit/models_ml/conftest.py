@@ -1,0 +1,89 @@
+"""A small world with planted tastes, in which every figure can be reasoned about."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models_ml import EvaluationConfig, Interactions, SearchConfig, SelectionConfig, interactions_from_arrow
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+MakeTable = Callable[..., pa.Table]
+
+
+def preference_table(rows: Sequence[tuple[str, str, float, int]], consumed: Sequence[bool] | None = None) -> pa.Table:
+    """One row per (user, item, weight, day); the domain is what the item key starts with."""
+    return pa.table(
+        {
+            "user_key": pa.array([row[0] for row in rows], pa.string()),
+            "item_key": pa.array([row[1] for row in rows], pa.string()),
+            "domain": pa.array([row[1].split(":")[0] for row in rows], pa.string()),
+            "weight": pa.array([row[2] for row in rows], pa.float64()),
+            "is_consumed": pa.array(consumed if consumed is not None else [True] * len(rows), pa.bool_()),
+            "last_at": pa.array([START + timedelta(days=row[3]) for row in rows], pa.timestamp("us", "UTC")),
+            "event_count": pa.array([1] * len(rows), pa.int32()),
+        }
+    )
+
+
+def planted_rows(people: int = 240, items: int = 40, each: int = 8, seed: int = 0) -> list[tuple[str, str, float, int]]:
+    """People of four tastes on both platforms; nine of ten items that they take are of their taste.
+
+    Persons 0 to 9 know the film side only, 10 to 19 the knowledge side only.
+    """
+    random = np.random.default_rng(seed)
+    rows = []
+    for person in range(people):
+        taste = person % 4
+        for domain in ("film", "knowledge"):
+            if (person < 10 and domain == "knowledge") or (10 <= person < 20 and domain == "film"):
+                continue
+            own = random.permutation([item for item in range(items) if item % 4 == taste])
+            other = random.permutation([item for item in range(items) if item % 4 != taste])
+            chosen = [*own[: each - 1], *other[:1]]
+            days = random.permutation(len(chosen))
+            rows += [
+                (f"u{person:03}", f"{domain}:{item:02}", 5.0, int(day)) for item, day in zip(chosen, days, strict=True)
+            ]
+    return rows
+
+
+@pytest.fixture
+def make_table() -> MakeTable:
+    return preference_table
+
+
+@pytest.fixture
+def make() -> Callable[..., Interactions]:
+    def build(
+        rows: Sequence[tuple[str, str, float, int]],
+        consumed: Sequence[bool] | None = None,
+        domains: Sequence[str] = ("film", "knowledge"),
+    ) -> Interactions:
+        return interactions_from_arrow(preference_table(rows, consumed), domains=domains)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def planted() -> Interactions:
+    return interactions_from_arrow(preference_table(planted_rows()))
+
+
+@pytest.fixture(scope="session")
+def quick() -> SelectionConfig:
+    """The whole protocol on a grid of two."""
+    return SelectionConfig(
+        search=SearchConfig(
+            als_grid=((8, 5.0, 5.0), (4, 50.0, 5.0)), half_lives=(3.0,), search_iterations=4, iterations=6
+        ),
+        evaluation=EvaluationConfig(cutoffs=(5, 10), draws=200),
+        min_people=10,
+    )
+
+
+@pytest.fixture(scope="session")
+def planted_table() -> pa.Table:
+    return preference_table(planted_rows())

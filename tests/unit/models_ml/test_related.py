@@ -1,0 +1,76 @@
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models_ml import RELATED_SCHEMA, fit_models, interactions_from_arrow, score_related_items, select_models
+
+
+@pytest.fixture(scope="module")
+def models(planted, quick):
+    return fit_models(planted, select_models(planted, quick))
+
+
+@pytest.fixture(scope="module")
+def related(models, planted) -> pa.Table:
+    return pa.Table.from_batches(score_related_items(models, planted, k=4, block_items=13))
+
+
+def test_every_item_has_related_items_on_every_platform(related, planted):
+    assert related.schema == RELATED_SCHEMA
+    lists = {(row["item_key"], row["target_domain"]) for row in related.to_pylist()}
+    assert lists == {(item, domain) for item in planted.item_keys.to_pylist() for domain in planted.domains}
+    assert set(related["rank"].to_pylist()) == {1, 2, 3, 4}
+
+
+def test_related_items_share_the_planted_taste_within_and_across_platforms(related):
+    for across in (False, True):
+        same = [
+            int(row["item_key"].split(":")[1]) % 4 == int(row["related_item_key"].split(":")[1]) % 4
+            for row in related.to_pylist()
+            if (row["item_key"].split(":")[0] != row["target_domain"]) == across
+        ]
+        assert np.mean(same) > 0.9
+
+
+def test_no_item_is_related_to_itself(related):
+    assert all(row["item_key"] != row["related_item_key"] for row in related.to_pylist())
+
+
+def test_scores_are_the_cosines_of_the_factors(related, models, planted):
+    factors = models.models[models.joint].item_factors
+    place = {key: index for index, key in enumerate(planted.item_keys.to_pylist())}
+    for row in related.to_pylist()[::17]:
+        one, other = factors[place[row["item_key"]]], factors[place[row["related_item_key"]]]
+        cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+        assert row["score"] == pytest.approx(cosine, abs=1e-5)
+        assert row["strategy"] == "als_joint"
+        assert row["model_version"] == models.joint
+
+
+def test_an_item_that_the_model_knows_nothing_about_gets_marked_popular_items_or_none(make_table, planted_table, quick):
+    extra = make_table([("u000", "film:zz", 0.0, 1)])
+    world = interactions_from_arrow(pa.concat_tables([planted_table, extra]))
+    models = fit_models(world, select_models(world, quick))
+    rows = [
+        row
+        for batch in score_related_items(models, world, k=3)
+        for row in batch.to_pylist()
+        if row["item_key"] == "film:zz"
+    ]
+    assert len(rows) == 6
+    assert {row["strategy"] for row in rows} <= {"popularity", "recent_popularity"}
+    filled = [
+        row
+        for batch in score_related_items(models, world, k=3, fill_with_popularity=False)
+        for row in batch.to_pylist()
+    ]
+    assert "film:zz" not in {row["item_key"] for row in filled}
+
+
+def test_without_a_joint_model_related_items_are_the_marked_popular_ones(models, planted):
+    alone = dataclasses.replace(models, joint=None)
+    table = pa.Table.from_batches(score_related_items(alone, planted, k=2))
+    assert set(table["strategy"].to_pylist()) <= {"popularity", "recent_popularity"}
+    assert table.num_rows == planted.shape[1] * 2 * 2
