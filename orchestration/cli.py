@@ -4,6 +4,7 @@ Exit status: 0 done, 1 the data or a check is at fault, 2 the call is at fault. 
 where they are needed, so that reading the publication starts at once.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -17,8 +18,8 @@ from typing import Annotated, Any, NoReturn
 import duckdb
 import typer
 
-from orchestration.publication.store import PublicationStore, UnknownPublicationError
-from orchestration.settings import Settings, SettingsError, parse_time
+from orchestration.publication.store import PublicationStore
+from orchestration.settings import Settings, parse_time
 
 DONE, DATA_AT_FAULT, CALL_AT_FAULT = 0, 1, 2
 _SHOWN_ROWS = 40
@@ -49,6 +50,8 @@ Domain = Annotated[str | None, typer.Option("--domain", help="film or knowledge;
 class CallError(Exception):
     """The call cannot be carried out as it was made; the message says what to do."""
 
+    exit_status = CALL_AT_FAULT
+
 
 def main() -> NoReturn:
     """Entry point of the `zhiying` command."""
@@ -59,8 +62,6 @@ def call(arguments: list[str]) -> int:
     """Carries out one call and returns its exit status; errors end as one line on the standard error stream."""
     try:
         status = app(arguments, standalone_mode=False)
-    except (CallError, SettingsError, UnknownPublicationError) as error:
-        return _complain(str(error), CALL_AT_FAULT)
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -72,8 +73,9 @@ def call(arguments: list[str]) -> int:
     except Exception as error:
         if type(error).__module__.split(".")[0] in {"click", "typer"} and hasattr(error, "format_message"):
             return _complain(f"{error.format_message()} (zhiying --help shows the commands)", CALL_AT_FAULT)
-        if type(error).__name__ in {"LandingError", "HomeBusyError", "MovieLensError"}:
-            return _complain(str(error), CALL_AT_FAULT)
+        # The project's own errors say whose fault they are; everything else that is not expected here is a bug and shows as one.
+        if hasattr(error, "exit_status"):
+            return _complain(str(error), error.exit_status)
         if isinstance(error, duckdb.IOException | OSError):
             return _complain(" ".join(str(error).split()), DATA_AT_FAULT)
         raise
@@ -214,14 +216,27 @@ def ui(
         str(port),
     ]
     print(f"Zhiying over {settings.home}: http://127.0.0.1:{port}  (Ctrl-C stops it)", flush=True)
-    process = subprocess.Popen(command, env=environment, cwd=settings.dagster_dir)
-    # Of an interrupt, and of nothing else, Dagster takes its children with it (seen in 1.13.27).
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=settings.dagster_dir,
+        # A group of its own, so that what is left of it can be ended; and able to be interrupted even where a shell has
+        # started this command in the background.
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.wait(timeout=30)
+        # Of an interrupt, and of nothing else, Dagster takes its children with it (seen in 1.13.27).
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
         return DONE
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @app.command(epilog="Example: `zhiying query \"from recommend('<user_key>', n := 5)\"`")

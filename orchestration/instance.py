@@ -33,6 +33,8 @@ concurrency:
 class HomeBusyError(RuntimeError):
     """Another run works in the same home."""
 
+    exit_status = 2
+
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:

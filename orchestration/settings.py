@@ -26,6 +26,8 @@ DBT_VARIABLES = frozenset({"ZHIYING_BUILD_DB"})
 class SettingsError(ValueError):
     """A setting is unknown or has a value that cannot be used; the message says which and what would do."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -52,7 +52,7 @@ class LandingCursor:
         """
         if listing == self.handled:
             return LandingCursor(handled=listing), False
-        since = self.waiting_since or now
+        since = self.waiting_since if self.waiting else now
         if listing == self.waiting or now - since >= _LONGEST_WAIT.total_seconds():
             return LandingCursor(handled=listing), True
         return LandingCursor(self.handled, listing, since), False

@@ -42,6 +42,8 @@ _EXPECTED = (
 class MovieLensError(ValueError):
     """The source is not of the MovieLens family, or cannot be read as what it looks like."""
 
+    exit_status = 2
+
 
 class MovieLensVariant(enum.StrEnum):
     """The layouts of the family, by their common names."""

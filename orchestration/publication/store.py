@@ -25,6 +25,8 @@ _DOCUMENT = "publication.json"
 class UnknownPublicationError(LookupError):
     """The publication asked for is not on disk; the message lists those that are."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True)
 class Publication:
