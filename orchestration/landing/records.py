@@ -46,7 +46,7 @@ _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _REGULAR_RUN = re.compile(rb'(?:(?:%b|[^",\n]*+)(?:,(?:%b|[^",\n]*+))*+\r?\n)++' % (_QUOTED, _QUOTED))
 _TOLERANT = rb'(?:%b(?=,|\r?\n)|(?!")[^,\n]*+)' % _QUOTED
 _RECORD = re.compile(rb"%b(?:,%b)*+\r?\n" % (_TOLERANT, _TOLERANT))
-_OPEN_RECORD = re.compile(rb'(?:%b,)*+"[^"]*+(?:""[^"]*+)*+(?:"\r?)?\Z' % _TOLERANT)
+_UNFINISHED = re.compile(rb'(?:%b,)*+(?:"[^"]*+(?:""[^"]*+)*+(?:"\r?)?|(?!")[^,\n]*+)\Z' % _TOLERANT)
 _FIELD = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^,\n]*?))(?:,|\r?\n)')
 
 
@@ -304,7 +304,7 @@ def _split_tolerantly(text: bytes, is_last: bool) -> tuple[pa.RecordBatch | None
         else:
             line_end = text.find(b"\n", position)
             may_go_on = not is_last and len(text) - position <= MAX_RECORD_BYTES
-            if line_end < 0 or (may_go_on and _OPEN_RECORD.match(text, position)):
+            if line_end < 0 or (may_go_on and _UNFINISHED.match(text, position)):
                 break
             irregular.append((None, text[position : min(line_end, position + _HEAD_BYTES)], 1))
             position = line_end + 1

@@ -2,22 +2,22 @@
 with counted as (
     select
         'knowledge events' as subject,
-        (select count(*) from {{ source('knowledge', 'events') }} where _is_current) as raw_count,
+        (select count(*) filter (where _is_current) from {{ source('knowledge', 'events') }}) as raw_count,
         (select count(*) from {{ ref('stg_knowledge__events') }}) as staged_count
     union all
     select
         'film events' as subject,
-        (select count(*) from {{ source('film', 'events') }} where _is_current) as raw_count,
+        (select count(*) filter (where _is_current) from {{ source('film', 'events') }}) as raw_count,
         (select count(*) from {{ ref('stg_film__events') }}) as staged_count
     union all
     select
         'account links' as subject,
-        (select count(*) from {{ source('identity', 'account_links') }} where _is_current) as raw_count,
+        (select count(*) filter (where _is_current) from {{ source('identity', 'account_links') }}) as raw_count,
         (select count(*) from {{ ref('stg_identity__account_links') }}) as staged_count
     union all
     select
         'exposures' as subject,
-        (select count(*) from {{ source('marketing', 'exposures') }} where _is_current) as raw_count,
+        (select count(*) filter (where _is_current) from {{ source('marketing', 'exposures') }}) as raw_count,
         (select count(*) from {{ ref('stg_marketing__exposures') }}) as staged_count
 )
 

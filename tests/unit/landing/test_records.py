@@ -16,7 +16,8 @@ from orchestration.landing.errors import FileRefusedError
 from orchestration.landing.records import TextRecords
 
 FIELD = st.text(alphabet='ab,"\n é', max_size=5)
-CSV_TEXT = st.text(alphabet='a,"\n\ré', max_size=60)
+PIECE = st.sampled_from(["a", "é", ",", '"', '""', "\n", "\r\n", "\r", '5" a', '"b"', '"c\nd ""e\n"', '"f"g', ',"'])
+CSV_TEXT = st.lists(PIECE, max_size=20).map("".join)
 
 
 def read(
@@ -37,6 +38,7 @@ def fields(content: str, **options: Any) -> list[list[str] | None]:
     return [row["fields"] for row in read(content.encode(), **options)]
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.lists(FIELD, min_size=2, max_size=4), min_size=1, max_size=20),
     line_end=st.sampled_from(["\n", "\r\n"]),
@@ -51,18 +53,20 @@ def test_what_the_csv_module_writes_is_read_back(
     assert fields(text.getvalue(), block=block) == rows
 
 
-@given(text=CSV_TEXT, block=st.sampled_from([1, 2, 3, 7, 20]))
+@settings(max_examples=300, deadline=None)
+@given(text=CSV_TEXT, block=st.integers(1, 25))
 def test_the_size_of_the_blocks_does_not_matter(text: str, block: int) -> None:
     assert read(text.encode(), block=block) == read(text.encode())
 
 
+@settings(deadline=None)
 @given(text=CSV_TEXT)
 def test_no_line_is_lost(text: str) -> None:
     lines = "".join(row["line"].rstrip("\r\n") for row in read(text.encode()))
     assert lines.replace("\n", "").replace("\r", "") == text.replace("\n", "").replace("\r", "")
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(text=CSV_TEXT, block=st.sampled_from([1, 3, 1 << 22]))
 def test_gzip_makes_no_difference(text: str, block: int) -> None:
     assert read(gzip.compress(text.encode()), compressed=True, block=block) == read(text.encode())
@@ -89,6 +93,11 @@ def test_a_quote_that_is_never_closed_spoils_its_line_only_in_a_large_file(monke
     assert rows[1] is None
     assert rows[0] == ["a", "b"]
     assert rows[2:] == [*(line.split(",") for line in good), ["y", "z"]]
+
+
+@pytest.mark.parametrize("block", range(1, 30))
+def test_a_quoted_line_break_at_the_end_of_a_block_is_no_end_of_a_record(block: int) -> None:
+    assert fields('5" a,b\n"c\nd ""e\n",f\ng,h\n', block=block) == [['5" a', "b"], ['c\nd "e\n', "f"], ["g", "h"]]
 
 
 def test_a_record_that_is_too_long_is_reported_and_what_follows_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
