@@ -56,6 +56,8 @@ def connect(path: Path, *, memory_limit: str = "2GB", read_only: bool = False) -
     connection = duckdb.connect(str(path), read_only=read_only, config=configuration)
     try:
         connection.execute("set TimeZone = 'UTC'")
+        # The engine's own bar goes to standard output, which is for answers.
+        connection.execute("set enable_progress_bar = false")
         yield connection
     finally:
         connection.close()
