@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, Config
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, Config, Output
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
 from orchestration.resources.dbt import load_manifest, point_dbt_at, release_build_file
@@ -65,7 +67,7 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
             arguments = ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else [])]
             invocation = dbt.cli(arguments, context=context, target_path=target_root)
             try:
-                yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+                yield from stream_with_table_metadata(invocation)
             finally:
                 release_build_file()
 
@@ -96,6 +98,27 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         yield from run_pass(context, dbt, warehouse, config)
 
     return [up_to_features, after_models]
+
+
+def stream_with_table_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """Checks as dbt reports them; tables, with rows, columns and column lineage, once dbt has let go of the build file.
+
+    Recording a check takes as long as running it, so the two go on side by side. A failed invocation raises after the tables that it
+    did build.
+    """
+    built: list[Any] = []
+    failure: DagsterDbtCliRuntimeError | None = None
+    try:
+        for event in invocation.stream():
+            if isinstance(event, Output):
+                built.append(event)
+            else:
+                yield event
+    except DagsterDbtCliRuntimeError as error:
+        failure = error
+    yield from DbtEventIterator(iter(built), invocation).fetch_row_counts().fetch_column_metadata()
+    if failure is not None:
+        raise failure
 
 
 def incremental_tables_are_stale(warehouse: WarehouseResource) -> bool:
