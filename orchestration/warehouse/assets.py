@@ -103,8 +103,8 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
 def stream_with_table_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
     """Checks as dbt reports them; tables, with rows, columns and column lineage, once dbt has let go of the build file.
 
-    Recording a check takes as long as running it, so the two go on side by side. A failed invocation raises after the tables that it
-    did build.
+    Recording a check takes as long as running it, so the two go on side by side. A failed invocation raises after the tables
+    that it did build.
     """
     built: list[Any] = []
     failure: DagsterDbtCliRuntimeError | None = None
