@@ -12,44 +12,34 @@ mentions as (
 ),
 
 inferred as (
-    select
-        mentions.campaign_key,
-        mentions.campaign_key as name,
-        true as is_inferred
+    select mentions.campaign_key
     from mentions
     left join campaigns on mentions.campaign_key = campaigns.campaign_key
     where campaigns.campaign_key is null
-),
-
-every_campaign as (
-    select
-        *,
-        false as is_inferred
-    from campaigns
-    union all by name
-    select * from inferred
 )
 
+-- The two sides share no key, so the full join is their union; unlike a union by name it leaves columns traceable.
 select
-    campaign_key,
-    name,
-    kind,
-    objective,
-    source_platform,
-    target_platform,
-    channel,
-    coalesce(item_ids, cast([] as varchar[])) as item_ids,
-    segment,
-    status,
-    currency,
-    is_inferred,
-    budget,
-    cost_per_exposure,
-    value_per_conversion,
-    frequency_cap,
-    frequency_window_days,
-    holdout_share,
-    starts_at,
-    ends_at,
-    changed_at as updated_at
-from every_campaign
+    coalesce(campaigns.campaign_key, inferred.campaign_key) as campaign_key,
+    coalesce(campaigns.name, inferred.campaign_key) as name,
+    campaigns.kind,
+    campaigns.objective,
+    campaigns.source_platform,
+    campaigns.target_platform,
+    campaigns.channel,
+    coalesce(campaigns.item_ids, cast([] as varchar[])) as item_ids,
+    campaigns.segment,
+    campaigns.status,
+    campaigns.currency,
+    campaigns.campaign_key is null as is_inferred,
+    campaigns.budget,
+    campaigns.cost_per_exposure,
+    campaigns.value_per_conversion,
+    campaigns.frequency_cap,
+    campaigns.frequency_window_days,
+    campaigns.holdout_share,
+    campaigns.starts_at,
+    campaigns.ends_at,
+    campaigns.changed_at as updated_at
+from campaigns
+full join inferred on campaigns.campaign_key = inferred.campaign_key

@@ -64,30 +64,19 @@ inferred as (
     left join catalogue on mentions.item_key = catalogue.item_key
     where catalogue.item_key is null
     group by mentions.item_key
-),
-
-items as (
-    select
-        *,
-        false as is_inferred
-    from catalogue
-    union all by name
-    select
-        *,
-        item_id as title,
-        true as is_inferred
-    from inferred
 )
 
+-- The two sides share no key, so the full join is their union; unlike a union by name it leaves columns traceable.
 select
-    item_key,
-    domain,
-    item_id,
-    title,
-    kind,
-    language,
-    currency,
-    is_inferred,
-    price,
-    published_date
-from items
+    coalesce(catalogue.item_key, inferred.item_key) as item_key,
+    coalesce(catalogue.domain, inferred.domain) as domain,
+    coalesce(catalogue.item_id, inferred.item_id) as item_id,
+    coalesce(catalogue.title, inferred.item_id) as title,
+    catalogue.kind,
+    catalogue.language,
+    catalogue.currency,
+    catalogue.item_key is null as is_inferred,
+    catalogue.price,
+    catalogue.published_date
+from catalogue
+full join inferred on catalogue.item_key = inferred.item_key
