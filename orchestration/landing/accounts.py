@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from orchestration.landing.checking import literal, quoted
 from orchestration.landing.contract import Contract, Table
+from orchestration.landing.errors import OtherSecretError
 
 KEY_LENGTH = 32
 
@@ -25,6 +26,26 @@ def account_key(secret: bytes, platform: str, user_id: str) -> str:
         user_id: The account on that platform.
     """
     return hmac.digest(secret, f"{platform}\x1f{user_id}".encode(), "sha256").hex()[:KEY_LENGTH]
+
+
+def expect_same_secret(connection: duckdb.DuckDBPyConnection, secret: bytes) -> None:
+    """Refuse a secret with which the pseudonyms of the warehouse were not made: people would fall into two.
+
+    Args:
+        connection: A connection to the build file with the raw schema.
+        secret: Key of the pseudonyms.
+
+    Raises:
+        OtherSecretError: If the pseudonym of a known account is another one.
+    """
+    for platform, user_id, key in connection.execute(
+        "select platform, user_id, account_key from raw.account limit 1"
+    ).fetchall():
+        if account_key(secret, platform, user_id) != key:
+            raise OtherSecretError(
+                "the secret is not the one that this home was made with: give the same ZHIYING_SECRET (or restricted/secret) as "
+                "before, or use a new home"
+            )
 
 
 def add_accounts(

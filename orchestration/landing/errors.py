@@ -24,6 +24,12 @@ class MissingLandingError(LandingError):
     exit_status = 2
 
 
+class OtherSecretError(LandingError):
+    """The pseudonyms of the warehouse were made with another secret."""
+
+    exit_status = 2
+
+
 class NoEventsError(LandingError):
     """Neither knowledge/events nor film/events holds a row.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.landing.accounts import add_accounts
+from orchestration.landing.accounts import add_accounts, expect_same_secret
 from orchestration.landing.checking import literal, quoted
 from orchestration.landing.contract import Contract, Table, project_contract
 from orchestration.landing.errors import FileChangedError, FileRefusedError, NoEventsError
@@ -91,6 +91,7 @@ def load_landing(
         MissingLandingError: If there is no such folder.
         NoEventsError: If neither platform has an event; what was read is kept, so that the quarantine can be looked at.
         RawSchemaError: If the raw schema was made for another contract.
+        OtherSecretError: If the pseudonyms in the raw schema were made with another secret.
     """
     report = _load(
         connection,
@@ -130,6 +131,7 @@ def _load(
 ) -> LoadReport:
     started = time.perf_counter()
     ensure_raw_schema(connection, contract)
+    expect_same_secret(connection, secret)
     state = landing_state(connection, landing_dir, contract)
     last_delivery, last_batch = connection.execute(
         "select coalesce(max(delivery_id), 0), coalesce(max(batch), 0) from raw.delivery"

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from orchestration.landing.accounts import account_key
+from orchestration.landing.errors import OtherSecretError
+from orchestration.landing.loading import load_landing
 from orchestration.landing.run_context import RunContextError, write_run_context
-from tests.unit.landing.folder import SECRET, Landing, Warehouse
+from tests.unit.landing.folder import NOW, SECRET, Landing, Warehouse
 
 
 def test_a_pseudonym_is_a_keyed_hash_of_platform_and_account() -> None:
@@ -45,10 +47,24 @@ def test_known_accounts_are_not_hashed_again(
     landing.events("film/events/a.csv", "e1,u1,i,view,2026-01-01,")
     warehouse.load(landing)
     hashed: list[str] = []
-    monkeypatch.setattr("orchestration.landing.accounts.account_key", lambda _, __, user: hashed.append(user) or user)
+
+    def noted(secret: bytes, platform: str, user: str) -> str:
+        hashed.append(user)
+        return account_key(secret, platform, user)
+
+    monkeypatch.setattr("orchestration.landing.accounts.account_key", noted)
     landing.events("film/events/b.csv", "e2,u1,i,view,2026-01-01,", "e3,u2,i,view,2026-01-01,")
     warehouse.load(landing)
-    assert hashed == ["u2"]
+    assert hashed == ["u1", "u2"]  # one known account, to see that the secret is the same, and the new one
+
+
+def test_another_secret_is_refused_before_anything_is_written(warehouse: Warehouse, landing: Landing) -> None:
+    landing.events("film/events/a.csv", "e1,u1,i,view,2026-01-01,")
+    warehouse.load(landing)
+    landing.events("film/events/b.csv", "e2,u2,i,view,2026-01-01,")
+    with pytest.raises(OtherSecretError, match="not the one that this home was made with"):
+        load_landing(warehouse.connection, landing.root, secret=b"another", now=NOW)
+    assert warehouse.winners() == ["e1"]
 
 
 def test_a_run_is_as_of_the_latest_event_in_force(warehouse: Warehouse, landing: Landing) -> None:
