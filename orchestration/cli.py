@@ -91,13 +91,13 @@ def demo(home: Home = None, as_json: Json = False) -> int:
     The film side is real (MovieTweetings ratings); the knowledge side, the people's attributes, the links and the campaigns are
     simulated by a documented rule.
     """
-    from orchestration.console import terminal
+    from orchestration.console import counted, terminal
     from simulation.demo import write_demo_landing
 
     settings = _settings(home)
     settings.prepare_home()
-    with terminal() as console, console.status("writing the demo landing zone"):
-        landed = write_demo_landing(settings.landing)
+    with terminal() as console, counted(console, "writing the demo landing zone") as show:
+        landed = write_demo_landing(settings.landing, progress=lambda step, done, total: show(done, total, step))
     if not as_json:
         with terminal() as console:
             console.print(
@@ -150,14 +150,14 @@ def land(
 
     `movielens` reads ml-100k, ml-1m, ml-10m, ml-latest and ml-25m style folders and MovieTweetings; ratings come out as 1 to 5.
     """
-    from orchestration.console import terminal
+    from orchestration.console import counted, terminal
     from orchestration.landing.movielens import land_movielens
 
     if data_format != "movielens":
         raise CallError(f"{data_format!r} is not a known format; known is movielens")
     settings = _settings(home, landing)
-    with terminal() as console, console.status(f"reading {source}"):
-        summary = land_movielens(source, settings.landing)
+    with terminal() as console, counted(console, f"reading {source}") as show:
+        summary = land_movielens(source, settings.landing, progress=lambda step, done, total: show(done, total, step))
     if as_json:
         _print_json(summary.__dict__)
     else:
@@ -175,11 +175,11 @@ def check(
 
     Exit status 1 if a file or a row is refused.
     """
-    from orchestration.console import terminal
+    from orchestration.console import counted, terminal
     from orchestration.landing.check import check_landing, render_report
 
-    with terminal() as console, console.status(f"checking {landing}"):
-        report = check_landing(landing)
+    with terminal() as console, counted(console, f"checking {landing}") as show:
+        report = check_landing(landing, progress=lambda at: show(at.done, at.total, at.file))
     if as_json:
         _print_json(report.as_dict())
     else:

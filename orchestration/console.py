@@ -5,7 +5,7 @@ Everything here writes to the terminal that the process was started in; what is 
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +71,26 @@ class RunProgress:
             self._bar.update(self._task, total=happening.count)
         elif happening.kind == "started":
             self._bar.update(self._task, description=what)
+        elif happening.kind == "detail":
+            self._bar.update(self._task, description=f"{what} [dim]{happening.message[:60]}[/]")
         elif happening.kind == "finished":
             self._bar.advance(self._task)
             self._console.print(f"  [green]done[/]    {what} [dim]{happening.seconds:.1f} s[/]", highlight=False)
         elif happening.kind == "failed":
             self._console.print(f"  [red]failed[/]  {what}", highlight=False)
+
+
+@contextmanager
+def counted(console: Console, description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal for work that knows how far it is; yields what to call with done, total and the thing at hand."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total, at: bar.update(
+            task, completed=done, total=total, description=f"{description} [dim]{at[:60]}[/]"
+        )
 
 
 @contextmanager

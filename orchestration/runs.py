@@ -26,16 +26,18 @@ class Progress:
     """Something that happened in a run.
 
     Args:
-        kind: `planned` (number of steps), `started`, `finished`, `failed`.
+        kind: `planned` (number of steps), `started`, `detail` (of a step that is under way), `finished`, `failed`.
         step: Name of the step, empty for `planned`.
         count: Steps planned, for `planned`.
-        seconds: How long the step took, for `finished` and `failed`.
+        seconds: How long the step took, for `finished`.
+        message: What the step is at, for `detail`.
     """
 
     kind: str
     step: str = ""
     count: int = 0
     seconds: float = 0.0
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ def _execute(
 
     def listen(record: Any) -> None:
         event = record.dagster_event
+        if event is None and record.step_key is not None:
+            on_progress(Progress("detail", record.step_key, message=record.user_message))
         if event is None or event.step_key is None:
             return
         if event.event_type == DagsterEventType.STEP_START:

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.cli import call
 from simulation.clock import NEXT_DAYS
 from simulation.demo import write_demo_day
 from tests.e2e.conftest import Home
@@ -282,6 +283,21 @@ def test_a_second_run_changes_nothing_and_says_so(unchanged: tuple[Home, dict[st
     assert said["nothing_new"]
     assert home.publication == before
     assert said["seconds"] < 30
+
+
+def test_the_summary_of_a_run_can_be_read_by_a_person(
+    unchanged: tuple[Home, dict[str, Any], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    home, _, publication = unchanged
+    assert call(["run", "--home", str(home.path)]) == 0
+    shown = capfd.readouterr().out
+    assert "Nothing new" in shown
+    assert publication in shown
+    assert "3,524, of whom 1,684 are on both platforms" in shown
+    assert "4 files refused" in shown
+    command = next(line for line in shown.splitlines() if "zhiying recommend" in line).split("   ")[0]
+    assert call([*command.split()[1:], "-n", "1"]) == 0
+    assert "knowledge" in capfd.readouterr().out
 
 
 def test_a_new_day_is_published(new_day: dict[str, Any]) -> None:

@@ -1,7 +1,11 @@
 import os
 from pathlib import Path
 
-from orchestration.automation.sensors import LandingCursor, listing_fingerprint
+import pytest
+from dagster import SensorResult, SkipReason, build_sensor_context
+
+from orchestration.automation.sensors import LandingCursor, build_sensors, listing_fingerprint
+from orchestration.settings import Settings
 
 
 def runs(ticks: list[tuple[float, str]]) -> list[float]:
@@ -46,3 +50,34 @@ def test_the_listing_changes_with_new_and_with_changed_files(tmp_path: Path) -> 
     assert second != first
     (folder / "b.csv").write_text("event_id\n")
     assert listing_fingerprint(tmp_path) not in {first, second}
+
+
+def test_the_sensor_requests_one_run_for_what_arrived_and_none_for_what_did_not(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [landing_sensor] = build_sensors(settings)
+    cursor: str | None = None
+
+    def tick() -> list[str | None]:
+        nonlocal cursor
+        result = landing_sensor(build_sensor_context(cursor=cursor))
+        if isinstance(result, SkipReason):
+            return []
+        assert isinstance(result, SensorResult)
+        cursor = result.cursor
+        return [request.run_key for request in result.run_requests or []]
+
+    assert tick() == []  # an empty folder
+    for name in ("a.csv", "b.csv"):
+        file = settings.landing / "film" / "events" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("event_id\n")
+    assert tick() == []  # still arriving, for all it knows
+    first = tick()
+    assert len(first) == 1
+    assert tick() == []
+    file.write_text("event_id\n1\n")
+    assert tick() == []
+    second = tick()
+    assert len(second) == 1
+    assert second != first
