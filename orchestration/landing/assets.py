@@ -18,12 +18,16 @@ from dagster import (
     AssetSpec,
     MaterializeResult,
     MetadataValue,
+    TableColumn,
+    TableColumnDep,
+    TableColumnLineage,
+    TableSchema,
     multi_asset,
 )
 
 from orchestration.landing.contract import Contract, Table, project_contract
 from orchestration.landing.loading import load_landing
-from orchestration.landing.raw_schema import BOOKS
+from orchestration.landing.raw_schema import BOOKS, StoredTable, stored_table
 from orchestration.landing.report import FileOutcome, LoadReport, TableOutcome
 from orchestration.landing.run_context import write_run_context
 from orchestration.resources.transient import retried_when_transient
@@ -59,12 +63,14 @@ def build_landing_assets(settings: Settings) -> list[AssetsDefinition | AssetSpe
     """
     contract = project_contract()
     specs = [_raw_spec(table) for table in contract.tables]
+    lineage = {table.raw_name: _column_lineage(table) for table in contract.tables}
     books = [
         AssetSpec(
             key=["raw", book.name],
             group_name="raw",
             kinds={"python", "duckdb"},
             description=book.description,
+            metadata={"dagster/column_schema": _column_schema(book)},
             deps=[["landing", table.source, table.name] for table in contract.tables],
         )
         for book in BOOKS
@@ -107,7 +113,11 @@ def build_landing_assets(settings: Settings) -> list[AssetsDefinition | AssetSpe
         tables = {f"{table.source}__{table.table_name}": table for table in report.tables}
         for spec in [*specs, *books]:
             name = spec.key.path[-1]
-            described = _table_metadata(tables[name], report) if name in tables else _book_metadata(name, report, as_of)
+            described = (
+                {**_table_metadata(tables[name], report), "dagster/column_lineage": lineage[name]}
+                if name in tables
+                else _book_metadata(name, report, as_of)
+            )
             yield MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": rows[spec.key], **described})
         yield _accounted_for(report)
         yield _within_limit(report, settings.max_quarantine_share)
@@ -121,8 +131,18 @@ def _raw_spec(table: Table) -> AssetSpec:
         group_name="raw",
         kinds={"python", "duckdb"},
         deps=[["landing", table.source, table.name]],
+        metadata={"dagster/column_schema": _column_schema(stored_table(table))},
         description=f"{table.grain} All valid rows of the deliveries in force; `_is_current` marks the row that wins its key.",
     )
+
+
+def _column_schema(table: StoredTable) -> TableSchema:
+    return TableSchema([TableColumn(column.name, column.sql_type, column.description) for column in table.columns])
+
+
+def _column_lineage(table: Table) -> TableColumnLineage:
+    delivered = AssetKey(["landing", table.source, table.name])
+    return TableColumnLineage({column.name: [TableColumnDep(delivered, column.name)] for column in table.columns})
 
 
 def _table_metadata(table: TableOutcome, report: LoadReport) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from orchestration.landing.ledger import data_fingerprint
 from orchestration.publication.build import build_publication
 from orchestration.publication.promise import PromisedTable, promised_tables
 from orchestration.publication.store import Publication, PublicationStore
-from orchestration.resources.dbt import load_manifest
+from orchestration.resources.dbt import load_manifest, source_schema
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource, connect
 from orchestration.settings import Settings
 from orchestration.versions import code_version, product_version
@@ -60,6 +60,7 @@ def build_publication_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @asset(
         key=CHECK_RESULT,
+        metadata={"dagster/column_schema": source_schema("quality", "check_result")},
         deps=from_dbt,
         group_name="quality",
         kinds={"python", "duckdb"},
@@ -97,6 +98,7 @@ def build_publication_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @asset(
         key=PUBLICATION,
+        metadata={"dagster/column_schema": source_schema("meta", "publication")},
         deps=[*from_dbt, CHECK_RESULT, ACCOUNTS],
         group_name="publication",
         kinds={"python", "duckdb"},

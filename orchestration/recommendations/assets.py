@@ -15,12 +15,15 @@ from dagster import (
     MaterializeResult,
     MetadataValue,
     Output,
+    TableColumnDep,
+    TableColumnLineage,
     asset,
 )
 
 from orchestration.recommendations import steps
 from orchestration.recommendations.charts import evaluation_picture
 from orchestration.resources.artifacts import ArtifactStore
+from orchestration.resources.dbt import source_schema
 from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
 from orchestration.settings import Settings
@@ -28,6 +31,7 @@ from orchestration.settings import Settings
 _GROUP = "recommendations"
 _INTERACTIONS = AssetKey([_GROUP, "interactions"])
 _MODELS = AssetKey([_GROUP, "models"])
+_PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]), "item_key")
 
 
 def _addressed(key: AssetKey) -> AssetIn:
@@ -105,6 +109,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @asset(
         key=[_GROUP, "model_evaluation"],
+        metadata={"dagster/column_schema": source_schema(_GROUP, "model_evaluation")},
         ins={"models": _addressed(_MODELS)},
         group_name=_GROUP,
         kinds={"python", "duckdb"},
@@ -123,6 +128,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @asset(
         key=[_GROUP, "scored_user_item"],
+        metadata={"dagster/column_schema": source_schema(_GROUP, "scored_user_item")},
         ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
         deps=[AssetKey(["core", "dim_user"])],
         group_name=_GROUP,
@@ -148,11 +154,21 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                 ).fetchall()
             )
         return MaterializeResult(
-            metadata={"dagster/row_count": rows, "people by strategy": MetadataValue.json(strategies)}
+            metadata={
+                "dagster/row_count": rows,
+                "people by strategy": MetadataValue.json(strategies),
+                "dagster/column_lineage": TableColumnLineage(
+                    {
+                        "user_key": [TableColumnDep(AssetKey(["core", "dim_user"]), "user_key")],
+                        **{column: [_PREFERRED_ITEM] for column in ("item_key", "reason_item_key")},
+                    }
+                ),
+            }
         )
 
     @asset(
         key=[_GROUP, "scored_item_item"],
+        metadata={"dagster/column_schema": source_schema(_GROUP, "scored_item_item")},
         ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
         group_name=_GROUP,
         kinds={"python", "duckdb"},
@@ -170,6 +186,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             rows = steps.write_item_item(
                 connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.related_length
             )
-        return MaterializeResult(metadata={"dagster/row_count": rows})
+        lineage = TableColumnLineage({column: [_PREFERRED_ITEM] for column in ("item_key", "related_item_key")})
+        return MaterializeResult(metadata={"dagster/row_count": rows, "dagster/column_lineage": lineage})
 
     return [interactions, models, model_evaluation, scored_user_item, scored_item_item]

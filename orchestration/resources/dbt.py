@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dagster import TableColumn, TableSchema
 from dagster_dbt import DbtCliResource
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.environments import Environment
@@ -52,6 +53,19 @@ def dbt_resource() -> DbtCliResource:
     return DbtCliResource(
         project_dir=str(DBT_PROJECT_DIR), profiles_dir=str(DBT_PROJECT_DIR), dbt_executable=dbt_executable()
     )
+
+
+def source_schema(schema: str, table: str) -> TableSchema:
+    """Columns of a table that Python writes, as its dbt source documents them.
+
+    Raises:
+        LookupError: If there is no such source.
+    """
+    for source in load_manifest()["sources"].values():
+        if (source["schema"], source["identifier"]) == (schema, table):
+            columns = source["columns"].values()
+            return TableSchema([TableColumn(c["name"], c["data_type"], c["description"]) for c in columns])
+    raise LookupError(f"{schema}.{table} is no dbt source")
 
 
 def load_manifest() -> Mapping[str, Any]:

@@ -101,6 +101,17 @@ def test_published_tables_have_a_freshness_policy(specs: list[AssetSpec]) -> Non
     assert [spec.key for spec in published if spec.freshness_policy is None] == []
 
 
+def test_every_table_shows_its_columns_with_a_description_each(specs: list[AssetSpec]) -> None:
+    artifacts_and_files = {"interactions", "models", "account"}
+    tables = [s for s in specs if s.group_name != "landing" and s.key.path[-1] not in artifacts_and_files]
+    lacking = [
+        s.key.to_user_string()
+        for s in tables
+        if not (schema := s.metadata.get("dagster/column_schema")) or not all(c.description for c in schema.columns)
+    ]
+    assert lacking == []
+
+
 def test_two_graphs_share_nothing(tmp_path: Path) -> None:
     first, second = (build_definitions(Settings(home=tmp_path / n, landing=tmp_path)) for n in ("a", "b"))
     assert first.resources["warehouse"].path != second.resources["warehouse"].path
