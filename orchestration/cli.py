@@ -8,6 +8,8 @@ import contextlib
 import csv
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +97,12 @@ def demo(home: Home = None, as_json: Json = False) -> int:
     from simulation.demo import write_demo_landing
 
     settings = _settings(home)
+    if (
+        settings.landing.is_dir()
+        and any(settings.landing.iterdir())
+        and not (settings.landing / "_SIMULATED.md").exists()
+    ):
+        raise CallError(f"{settings.landing} holds other data than the demo's; name a new home with --home")
     settings.prepare_home()
     with terminal() as console, counted(console, "writing the demo landing zone") as show:
         landed = write_demo_landing(settings.landing, progress=lambda step, done, total: show(done, total, step))
@@ -192,11 +200,13 @@ def ui(
     home: Home = None, landing: Landing = None, port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000
 ) -> int:
     """Dagster's web UI and daemon over the home, on loopback only, until Ctrl-C."""
-    from orchestration.instance import write_instance_configuration
+    from orchestration.instance import HomeBusyError, only_run_of, only_ui_of, open_instance, settle_runs
 
     settings = _settings(home, landing)
     settings.prepare_home()
-    write_instance_configuration(settings)
+    # What a killed run left would keep the queue waiting; a run of the command line that is alive looks after itself.
+    with contextlib.suppress(HomeBusyError), only_run_of(settings), open_instance(settings) as instance:
+        settle_runs(settings, instance)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(settings.dagster_dir),
@@ -216,18 +226,24 @@ def ui(
         str(port),
     ]
     print(f"Zhiying over {settings.home}: http://127.0.0.1:{port}  (Ctrl-C stops it)", flush=True)
+    with only_ui_of(settings):
+        return _serve(command, environment, settings.dagster_dir)
+
+
+def _serve(command: list[str], environment: dict[str, str], directory: Path) -> int:
+    """Runs Dagster's services until they end or this process is told to; nothing of them is left then."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     process = subprocess.Popen(
         command,
         env=environment,
-        cwd=settings.dagster_dir,
+        cwd=directory,
         # A group of its own, so that what is left of it can be ended; and able to be interrupted even where a shell has
         # started this command in the background.
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        return process.wait()
+        return DATA_AT_FAULT if process.wait() else DONE
     except KeyboardInterrupt:
         # Of an interrupt, and of nothing else, Dagster takes its children with it (seen in 1.13.27).
         process.send_signal(signal.SIGINT)
@@ -304,9 +320,10 @@ def similar(
 @publications_app.callback(invoke_without_command=True, epilog="Example: `zhiying publications --home /data/zhiying`")
 def publications(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
     """Lists the publications on disk, newest first; `rollback` goes back to one."""
+    context.obj = home
     if context.invoked_subcommand is not None:
         return
-    from orchestration.console import show_rows, terminal
+    from orchestration.console import show_rows
 
     found = PublicationStore(_settings(home).published_dir).all()
     if as_json:
@@ -324,18 +341,25 @@ def publications(context: typer.Context, home: Home = None, as_json: Json = Fals
         )
         for p in found
     ]
-    with terminal() as _:
-        show_rows(_standard_output(), ["", "publication", "as of", "rows", "MB"], rows)
+    show_rows(_standard_output(), ["", "publication", "as of", "rows", "MB"], rows)
 
 
 @publications_app.command(epilog="Example: `zhiying publications rollback 20260131T033000000000Z-1a2b3c4d`")
 def rollback(
+    context: typer.Context,
     publication_id: Annotated[str, typer.Argument(metavar="ID", help="From `zhiying publications`.")],
     home: Home = None,
+    as_json: Json = False,
 ) -> int:
-    """Makes an earlier publication the one that readers see, at once."""
-    now = PublicationStore(_settings(home).published_dir).rollback(publication_id)
-    print(f"Readers now see {now.publication_id}. The next run with something new publishes on top of it.")
+    """Makes an earlier publication the one that readers see, at once.
+
+    A run without anything new leaves it so; one with something new publishes on top.
+    """
+    now = PublicationStore(_settings(home or context.obj).published_dir).rollback(publication_id)
+    if as_json:
+        _print_json({"id": now.publication_id, "is_current": now.is_current, "file": str(now.database)})
+    else:
+        print(f"Readers now see {now.publication_id}. The next run with something new publishes on top of it.")
     return DONE
 
 
@@ -354,8 +378,18 @@ def _run(
     if as_json:
         _print_json(run_summary(outcome))
     else:
-        show_summary(_standard_output(), outcome, "" if home is None else f" --home {home}")
+        home_option = "" if home is None else f" --home {shlex.quote(str(home))}"
+        show_summary(_standard_output(), outcome, program=_program(), home_option=home_option)
     return DONE if outcome.succeeded else DATA_AT_FAULT
+
+
+def _program() -> str:
+    """How this command can be called again from where the person is."""
+    if shutil.which("zhiying"):
+        return "zhiying"
+    installed = Path(sys.executable).parent / "zhiying"
+    here = Path.cwd()
+    return shlex.quote(str(installed.relative_to(here) if installed.is_relative_to(here) else installed))
 
 
 def _settings(home: Path | None, landing: Path | None = None, *, as_of: datetime | None = None) -> Settings:

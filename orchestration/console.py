@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -72,7 +73,7 @@ class RunProgress:
         elif happening.kind == "started":
             self._bar.update(self._task, description=what)
         elif happening.kind == "detail":
-            self._bar.update(self._task, description=f"{what} [dim]{happening.message[:60]}[/]")
+            self._bar.update(self._task, description=f"{what} [dim]{escape(happening.message[:60])}[/]")
         elif happening.kind == "finished":
             self._bar.advance(self._task)
             self._console.print(f"  [green]done[/]    {what} [dim]{happening.seconds:.1f} s[/]", highlight=False)
@@ -87,9 +88,9 @@ def counted(console: Console, description: str) -> Iterator[Callable[[int, int, 
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(escape(description), total=None)
         yield lambda done, total, at: bar.update(
-            task, completed=done, total=total, description=f"{description} [dim]{at[:60]}[/]"
+            task, completed=done, total=total, description=f"{escape(description)} [dim]{escape(at[:60])}[/]"
         )
 
 
@@ -128,36 +129,41 @@ def run_summary(outcome: "RunOutcome") -> dict[str, Any]:
     return summary
 
 
-def show_summary(console: Console, outcome: "RunOutcome", home_option: str) -> None:
+def show_summary(console: Console, outcome: "RunOutcome", *, program: str, home_option: str) -> None:
     """Prints what a run made, what needs attention and what to type next.
 
     Args:
         console: Where to.
         outcome: The run.
-        home_option: ` --home DIR` as the person gave it, or empty; so that the commands shown can be pasted.
+        program: How this command can be called again.
+        home_option: ` --home DIR` as the person gave it, or empty. With both, the commands shown can be pasted.
     """
     summary = run_summary(outcome)
     for error in outcome.errors:
-        console.print(f"[red]error[/]  {error}", highlight=False, markup=True)
+        console.print(f"[red]error[/]  {escape(error)}", highlight=False)
     for check in outcome.failed_checks:
         colour, word = ("red", "failed") if check.is_blocking else ("yellow", "warns")
-        console.print(f"[{colour}]{word}[/]  check {check.name} on {check.asset}  {check.description}", highlight=False)
+        console.print(
+            f"[{colour}]{word}[/]  check {check.name} on {check.asset}  {escape(check.description)}", highlight=False
+        )
     made = summary["publication"]
     if made is None:
         console.print("No publication yet.")
     else:
         _show_publication(console, outcome, made)
     if outcome.log is not None:
-        console.print(f"[dim]Everything the steps printed: {outcome.log}[/]", highlight=False, soft_wrap=True)
+        console.print(
+            f"[dim]Everything the steps printed: {escape(str(outcome.log))}[/]", highlight=False, soft_wrap=True
+        )
     if outcome.succeeded and made is not None:
         person = made["example_user"]
         console.print("\nNext:", highlight=False)
         for command, what in (
-            (f"zhiying recommend{home_option} {person}", "what one person would enjoy, on both sides"),
-            (f"zhiying query{home_option} 'from quality.load_audit'", "any SQL over the published tables"),
-            (f"zhiying ui{home_option}", "the graph, its runs and its lineage in a browser"),
+            (f"{program} recommend{home_option} {person}", "what one person would enjoy, on both sides"),
+            (f"{program} query{home_option} 'from quality.load_audit'", "any SQL over the published tables"),
+            (f"{program} ui{home_option}", "the graph, its runs and its lineage in a browser"),
         ):
-            console.print(f"  {command}   [dim]{what}[/]", highlight=False, soft_wrap=True)
+            console.print(f"  {escape(command)}   [dim]{what}[/]", highlight=False, soft_wrap=True)
 
 
 def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, Any]) -> None:
@@ -193,7 +199,7 @@ def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, A
         )
     if not outcome.nothing_new:
         table.add_row("checks", f"{outcome.checks:,} evaluated, {len(outcome.failed_checks)} did not pass")
-    table.add_row("file", str(made["file"]))
+    table.add_row("file", escape(str(made["file"])))
     table.add_row("took", f"{outcome.seconds:.0f} s")
     console.print(table, highlight=False)
 
@@ -263,7 +269,7 @@ def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[
     table = Table(show_edge=False, header_style="bold", pad_edge=False)
     is_number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
     for name, numeric in zip(columns, is_number, strict=True):
-        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console.print(table, highlight=False)
@@ -278,4 +284,4 @@ def _text(value: Any) -> str:
         return "[dim]null[/]"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value).replace("[", r"\[")
+    return escape(str(value))

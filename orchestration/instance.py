@@ -18,6 +18,8 @@ from orchestration.settings import Settings
 # Marks runs whose process is the command line's: such a run is dead once its process is gone, whoever asks.
 LAUNCHED_BY_COMMAND_LINE = {"zhiying/launched_by": "command line"}
 
+_UNDER_WAY = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
+
 _CONFIGURATION = """\
 # Written by zhiying; changes are overwritten.
 telemetry:
@@ -85,32 +87,55 @@ def write_instance_configuration(settings: Settings) -> None:
 
 @contextmanager
 def only_run_of(settings: Settings) -> Iterator[None]:
-    """Holds the home for one run of the command line; the system lets go of it when the process ends, however it ends.
+    """Holds the home for one run of the command line.
 
     Raises:
         HomeBusyError: If another process holds it.
     """
-    with (settings.dagster_dir / "run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HomeBusyError(
-                f"Another run works in {settings.home}; wait until it has ended, or name another home with --home"
-            ) from error
+    with _held(settings, "run.lock", f"Another run works in {settings.home}; wait until it has ended"):
         yield
 
 
-def bury_dead_runs(instance: DagsterInstance) -> list[str]:
-    """Marks runs that a killed command line left as started, and frees the writer's place they held.
+@contextmanager
+def only_ui_of(settings: Settings) -> Iterator[None]:
+    """Holds the home for one web UI and the runs that are launched in it.
 
-    To be called while `only_run_of` is held: then no such run is alive.
+    Raises:
+        HomeBusyError: If another process holds it.
+    """
+    with _held(settings, "ui.lock", f"Another web UI serves {settings.home}; end it first"):
+        yield
+
+
+def settle_runs(settings: Settings, instance: DagsterInstance) -> list[str]:
+    """Marks runs whose process was killed as failed, and frees the writer's place that they held.
+
+    A run of the command line is dead when nobody else holds `only_run_of`, which the caller does; a run of the web UI is dead
+    when no web UI is up.
 
     Returns:
         Ids of the runs.
+
+    Raises:
+        HomeBusyError: If a run of the web UI is under way.
     """
-    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
-    dead = instance.get_runs(RunsFilter(statuses=unfinished, tags=LAUNCHED_BY_COMMAND_LINE))
-    for run in dead:
+    unfinished = instance.get_runs(RunsFilter(statuses=_UNDER_WAY))
+    of_the_ui = [run for run in unfinished if not LAUNCHED_BY_COMMAND_LINE.items() <= run.tags.items()]
+    if of_the_ui:
+        with _held(settings, "ui.lock", f"A run of the web UI works in {settings.home}; wait until it has ended"):
+            pass
+    for run in unfinished:
         instance.report_run_failed(run, "Its process ended before it did.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+    return [run.run_id for run in unfinished]
+
+
+@contextmanager
+def _held(settings: Settings, name: str, busy: str) -> Iterator[None]:
+    """Holds a lock file of the home; the system lets go of it when the process ends, however it ends."""
+    with (settings.dagster_dir / name).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeBusyError(f"{busy}, or name another home with --home") from error
+        yield

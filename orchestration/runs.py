@@ -21,6 +21,12 @@ from orchestration.settings import Settings
 from orchestration.versions import code_version
 
 
+class SelectionError(ValueError):
+    """A selection of assets names nothing, or cannot be read."""
+
+    exit_status = 2
+
+
 @dataclass(frozen=True)
 class Progress:
     """Something that happened in a run.
@@ -82,8 +88,10 @@ def nothing_to_do(settings: Settings) -> bool:
 
     Costs a listing of the landing folder and a look into the ledger; no graph is loaded.
     """
-    current = PublicationStore(settings.published_dir).current()
-    if current is None or not settings.warehouse_file.exists() or current.document["code_version"] != code_version():
+    # What was published last decides, not what readers see: somebody who has gone back to an earlier publication wants to stay
+    # there until there is something new.
+    latest = PublicationStore(settings.published_dir).latest()
+    if latest is None or not settings.warehouse_file.exists() or latest.document["code_version"] != code_version():
         return False
     # Imported here because it pulls in Dagster, which the answer "no" above does not need.
     from orchestration.publication.assets import data_version
@@ -92,7 +100,7 @@ def nothing_to_do(settings: Settings) -> bool:
         with connect(settings.warehouse_file, read_only=True) as connection:
             if has_news(connection, settings.landing):
                 return False
-            return bool(current.document["data_version"] == data_version(connection, settings))
+            return bool(latest.document["data_version"] == data_version(connection, settings))
     except duckdb.Error:
         # A build file that cannot be read or lacks a table is work for the run itself, which reports it properly.
         return False
@@ -121,7 +129,7 @@ def run(
     Raises:
         HomeBusyError: If another run works in the home.
         SettingsError: If the home cannot be written.
-        dagster.DagsterInvalidAssetSelectionError: If `select` names nothing.
+        SelectionError: If `select` names nothing or cannot be read.
     """
     started = time.perf_counter()
     settings.prepare_home()
@@ -147,17 +155,18 @@ def _execute(
     log: Path,
     started: float,
 ) -> RunOutcome:
-    from dagster import AssetSelection, DagsterEventType, define_asset_job
+    from dagster import DagsterEventType, define_asset_job
     from dagster._core.utils import make_new_run_id
 
     from orchestration.definitions import build_definitions
-    from orchestration.instance import LAUNCHED_BY_COMMAND_LINE, bury_dead_runs
+    from orchestration.instance import LAUNCHED_BY_COMMAND_LINE, settle_runs
 
-    bury_dead_runs(instance)
-    # The raw tables are loaded together, so whoever selects one selects all.
-    selection = None if select is None else AssetSelection.from_string(select).required_multi_asset_neighbors()
+    settle_runs(settings, instance)
+    selection = None if select is None else _selection(select)
     jobs = [] if selection is None else [define_asset_job("selected", selection=selection)]
     definitions = build_definitions(settings, {"jobs": jobs} if jobs else None)
+    if selection is not None and not selection.resolve(definitions.resolve_asset_graph()):
+        raise SelectionError(f"--select {select!r} names no asset; for instance 'group:core' or '+core/dim_user'")
     job = definitions.resolve_job_def(job_name if select is None else "selected")
     step_seconds: dict[str, float] = {}
 
@@ -214,6 +223,16 @@ def _execute(
         checks=len(evaluations),
         step_seconds=step_seconds,
     )
+
+
+def _selection(text: str) -> Any:
+    from dagster import AssetSelection, DagsterError
+
+    try:
+        # The raw tables are loaded together, so whoever selects one selects all.
+        return AssetSelection.from_string(text).required_multi_asset_neighbors()
+    except DagsterError as error:
+        raise SelectionError(f"--select {text!r} is no selection of assets: {' '.join(str(error).split())}") from error
 
 
 def _first_line(event: Any) -> str:

@@ -4,10 +4,12 @@ Everything that the code location, the command line and the tests may vary stand
 variables, and nothing reads them at import time: a `Settings` object is made where a graph is assembled.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
 
 _PREFIX = "ZHIYING_"
+_SHORTEST_SECRET = 16
 # Read by dbt's profile; written by the dbt resource, never by a person.
 DBT_VARIABLES = frozenset({"ZHIYING_BUILD_DB"})
 
@@ -44,7 +47,7 @@ class Settings:
         keep_publications: How many publications stay on disk, the current one included.
         memory_limit: DuckDB memory limit of one connection, as DuckDB writes it.
         seed: Seed of everything that draws.
-        evaluated_people: Most people measured per target and segment.
+        evaluated_people: Most people on whom a configuration is judged during the search.
     """
 
     home: Path
@@ -73,6 +76,10 @@ class Settings:
             ) from error
         if not 0 <= self.max_quarantine_share <= 1:
             raise SettingsError(f"ZHIYING_MAX_QUARANTINE_SHARE: {self.max_quarantine_share} is not between 0 and 1")
+        if not re.fullmatch(r"\d+(\.\d+)?\s*([KMGT]i?B|%)", self.memory_limit):
+            raise SettingsError(f"ZHIYING_MEMORY_LIMIT: {self.memory_limit!r} is not a size; for instance 2GB")
+        if self.seed < 0:
+            raise SettingsError(f"ZHIYING_SEED: {self.seed} is negative")
         for name in ("list_length", "related_length", "keep_publications", "evaluated_people"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not at least 1")
@@ -184,17 +191,37 @@ class Settings:
         """The key of the pseudonyms: `ZHIYING_SECRET`, or a file made on the first run (mode 0600).
 
         Whoever has it can tell which account a `user_key` belongs to, so it is neither logged nor published.
+
+        Raises:
+            SettingsError: If it is too short to be one.
         """
         given = (os.environ if environment is None else environment).get("ZHIYING_SECRET")
         if given:
+            if len(given) < _SHORTEST_SECRET:
+                raise SettingsError(
+                    f"ZHIYING_SECRET: shorter than {_SHORTEST_SECRET} characters; try openssl rand -hex 32"
+                )
             return given.encode()
         path = self.restricted_dir / "secret"
         if not path.exists():
-            self.restricted_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-        return path.read_text().strip().encode()
+            self._make_secret(path)
+        secret = path.read_text().strip()
+        if len(secret) < _SHORTEST_SECRET:
+            raise SettingsError(f"{path} holds no secret; put back the one that this home was made with")
+        return secret.encode()
+
+    def _make_secret(self, path: Path) -> None:
+        """Makes the file whole or not at all; of two processes that do so at once, the first wins."""
+        self.restricted_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch = path.with_name(f".secret.{os.getpid()}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(scratch, path)
+        scratch.unlink()
 
     def fingerprint(self) -> str:
         """Identity of every setting that changes what is published, the secret included (as a keyed hash)."""

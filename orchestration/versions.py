@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR
 
-_SOURCE_ENDINGS = frozenset({".py", ".sql", ".yml", ".csv"})
+_SOURCE_ENDINGS = frozenset({".py", ".sql", ".yml", ".csv", ".md"})
 _WRITTEN_BY_TOOLS = frozenset({"target", "logs", "__pycache__"})
 
 

@@ -7,6 +7,7 @@ is either read as a whole or refused as a whole with `FileRefusedError`; what ma
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,11 @@ from orchestration.landing.records import PROBLEMS, SCHEMA, TextRecords
 _HASH_BLOCK_BYTES = 4 * 1024 * 1024
 _STREAM = "landing_records"
 _LARGEST_EXACT = 2**53
+_COLUMNS_SHOWN = 30
+
+# In a file without a header, values stand where names belong; what is told of them is published.
+_NAME = re.compile(r"(?!.*\d{5})[A-Za-z_][A-Za-z0-9_ ]{0,40}")
+_HIDDEN = "(hidden)"
 
 # Errors of the engine that are no fault of the file; damage is reported with a whole range of classes.
 _NOT_THE_FILE = (
@@ -50,7 +56,7 @@ class Reading:
 
     Attributes:
         content_hash: SHA-256 of its bytes.
-        unknown_columns: Its columns that the contract does not know.
+        unknown_columns: Its columns that the contract does not know; `(hidden)` stands for one that is no name.
         missing_columns: Optional columns that it does not have.
     """
 
@@ -135,7 +141,9 @@ def read_file(
     known = {column.name for column in table.columns}
     return Reading(
         content_hash=expected_hash,
-        unknown_columns=tuple(name for name in opened.column_names if name not in known),
+        unknown_columns=tuple(
+            name if _NAME.fullmatch(name) else _HIDDEN for name in opened.column_names if name not in known
+        ),
         missing_columns=tuple(
             column.name for column in table.columns if not column.required and column.name not in opened.column_names
         ),
@@ -179,14 +187,25 @@ def _has_changed(path: Path, before: tuple[int, int, int, int], found_hash: str 
 def _expect_columns(table: Table, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise FileRefusedError(f"the header holds {', '.join(twice)} more than once", twice[0])
+        named = [name for name in twice if _NAME.fullmatch(name)]
+        raise FileRefusedError(f"the header holds {_shown(twice)} more than once", named[0] if named else None)
     missing = [name for name in table.required_columns if name not in names]
     if missing:
-        found = ", ".join(names[:30]) if names else "none"
         raise FileRefusedError(
-            f"lacks the required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; columns found: {found}",
+            f"lacks the required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
+            f"columns found: {_shown(names) or 'none'}",
             missing[0],
         )
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first names, and how many that are no names and may be personal values."""
+    named = [name for name in names if _NAME.fullmatch(name)]
+    hidden = len(names) - len(named)
+    parts = [", ".join(named[:_COLUMNS_SHOWN])] if named else []
+    if hidden:
+        parts.append("1 that is no name" if hidden == 1 else f"{hidden} that are no names")
+    return " and ".join(parts)
 
 
 # Parquet
@@ -228,7 +247,8 @@ def _read_parquet(
 
 
 def _engine_message(error: duckdb.Error, link: Path) -> str:
-    message = str(error).splitlines()[0]
+    """The first line of a message without paths, nor what it quotes: that may be a value of a row."""
+    message = re.sub(r'".*("|$)', _HIDDEN, str(error).splitlines()[0])
     return message.replace(f"file '{link}'", "file").replace(str(link), "the file")
 
 

@@ -38,6 +38,11 @@ CHECK_RESULT = AssetKey(["quality", "check_result"])
 ACCOUNTS = AssetKey(["restricted", "account"])
 PUBLICATION = AssetKey(["meta", "publication"])
 
+
+class IncompleteBuildError(RuntimeError):
+    """The build file holds tables of different states."""
+
+
 # Written while publishing, so their content differs from one run to the next although nothing of the data has changed.
 _ABOUT_THE_RUN = frozenset({"meta.publication", "quality.check_result"})
 
@@ -141,11 +146,13 @@ def publish(
         The publication that readers see, and whether it is new.
 
     Raises:
+        IncompleteBuildError: If the build file is not of one piece.
         VerificationError: If the copy is not what was promised; readers keep what they have.
     """
     store = PublicationStore(settings.published_dir)
     published_at = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.writer() as connection:
+        expect_whole_build(connection)
         version = data_version(connection, settings)
         publication_id = f"{published_at:%Y%m%dT%H%M%S%f}Z-{version[:8]}"
         rows = {table.qualified_name: _count(connection, table.qualified_name) for table in promised}
@@ -176,6 +183,30 @@ def publish(
         shutil.rmtree(scratch)
         return current, False
     return store.put(scratch, document, keep=settings.keep_publications), True
+
+
+def expect_whole_build(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuses a build file whose tables are of different load batches, or of one that has not passed its tests.
+
+    That is what a job over a part of the graph can leave: a load that was stopped by a check, say, and then lists of before.
+
+    Raises:
+        IncompleteBuildError: If either dbt pass was not built to the end from the present state of raw.
+    """
+    present = connection.execute("select batch, as_of from raw.run").fetchall()
+    built = connection.execute(
+        "select pass, batch, as_of from meta.build where pass in ('up_to_features', 'after_models') order by pass desc"
+    ).fetchall()
+    behind = [
+        name
+        for name in ("up_to_features", "after_models")
+        if [(name, *row) for row in present] != [row for row in built if row[0] == name]
+    ]
+    if behind:
+        raise IncompleteBuildError(
+            f"Not published: {' and '.join(behind)} (dbt) was not built to the end and tested from what is loaded now; "
+            "run everything (zhiying run, or the job everything)"
+        )
 
 
 def write_check_results(connection: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[Any]]) -> None:

@@ -3,7 +3,6 @@
 What is promised comes from `publication.promise`; putting a verified file in front of readers is `publication.store`.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.publication.promise import PromisedTable
+from orchestration.publication.store import sync
 from orchestration.resources.warehouse import connect
 
 _MACROS = Path(__file__).with_name("macros.sql")
@@ -77,8 +77,8 @@ def build_publication(
             expected = source_content[table.qualified_name]
             if found != expected:
                 raise VerificationError(f"{table.qualified_name}: the copy has {found}, its source {expected}")
-            _mirror(connection, table, parquet_dir)
-    _sync(target)
+            _mirror(connection, table, found, parquet_dir)
+    sync(target)
     return source_content
 
 
@@ -133,15 +133,16 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: PromisedTable) -> None:
         )
 
 
-def _mirror(connection: duckdb.DuckDBPyConnection, table: PromisedTable, parquet_dir: Path) -> None:
+def _mirror(
+    connection: duckdb.DuckDBPyConnection, table: PromisedTable, content: TableContent, parquet_dir: Path
+) -> None:
     file = parquet_dir / table.schema / f"{table.name}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(f"copy {table.qualified_name} to '{_quoted(file)}' (format parquet, compression zstd)")
-    rows = connection.execute(f"select count(*) from read_parquet('{_quoted(file)}')").fetchone()
-    expected = connection.execute(f"select count(*) from {table.qualified_name}").fetchone()
-    if rows != expected:
-        raise VerificationError(f"{file.name}: {rows} rows instead of {expected}")
-    _sync(file)
+    mirrored = table_content(connection, f"read_parquet('{_quoted(file)}')", table)
+    if mirrored != content:
+        raise VerificationError(f"{file.name}: the mirror has {mirrored}, the table {content}")
+    sync(file)
 
 
 def _canonical_type(connection: duckdb.DuckDBPyConnection, data_type: str) -> str:
@@ -152,11 +153,3 @@ def _canonical_type(connection: duckdb.DuckDBPyConnection, data_type: str) -> st
 
 def _quoted(value: object) -> str:
     return str(value).replace("'", "''")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -67,6 +67,10 @@ class PublicationStore:
         folder = self._archive / Path(os.readlink(link)).name
         return _read(folder, is_current=True) if (folder / _DOCUMENT).exists() else None
 
+    def latest(self) -> Publication | None:
+        """What was published last, whether readers see it or somebody has gone back to an earlier one; None before the first."""
+        return next(iter(self.all()), None)
+
     def all(self) -> list[Publication]:
         """Every whole publication on disk, newest first."""
         current = self.current()
@@ -97,7 +101,11 @@ class PublicationStore:
         publication_id = str(document["publication_id"])
         (scratch / _DOCUMENT).write_text(json.dumps(document, indent=2, sort_keys=True, default=str))
         folder = self._archive / publication_id
+        # On disk before it is in front of readers: after a power failure the link must not point at half a document.
+        sync(scratch / _DOCUMENT)
+        sync(scratch)
         os.replace(scratch, folder)
+        sync(self._archive)
         self._switch(publication_id)
         for old in self.all()[keep:]:
             if not old.is_current:
@@ -127,11 +135,16 @@ class PublicationStore:
         writing.unlink(missing_ok=True)
         writing.symlink_to(Path("archive") / publication_id)
         os.replace(writing, self._root / "current")
-        descriptor = os.open(self._root, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(self._root)
+
+
+def sync(path: Path) -> None:
+    """Has the system write a file or a folder's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(folder: Path, *, is_current: bool) -> Publication:

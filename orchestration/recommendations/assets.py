@@ -27,6 +27,7 @@ from orchestration.resources.dbt import source_schema
 from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
 from orchestration.settings import Settings
+from orchestration.versions import models_version
 
 _GROUP = "recommendations"
 _INTERACTIONS = AssetKey([_GROUP, "interactions"])
@@ -79,7 +80,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         group_name=_GROUP,
         kinds={"python", "implicit"},
         io_manager_key="addresses",
-        code_version="1",
+        code_version=models_version(),
         description=(
             "Popularity, recency-weighted popularity and implicit ALS, per platform and over both: parameters searched and "
             "champions chosen on an inner split, judged on an outer one, fitted on everything. Trained once for the same input, "

@@ -131,7 +131,11 @@ def write_user_item(
     """Replaces `recommendations.scored_user_item` by lists for every person of `core.dim_user`; returns its number of rows."""
     user_keys = connection.execute("select user_key from core.dim_user order by user_key").to_arrow_table()["user_key"]
     batches = score_people(load_models(models), load_interactions(interactions), user_keys, k=list_length)
-    return _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, batches))
+    rows = _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, batches))
+    # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).
+    connection.execute("create schema if not exists meta")
+    connection.execute("create or replace table meta.scored as select time_zone, batch, as_of from raw.run")
+    return rows
 
 
 def write_item_item(

@@ -20,11 +20,11 @@ from dbt.adapters.duckdb.environments import Environment
 from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
 from orchestration.settings import DBT_PROJECT_DIR
+from orchestration.versions import warehouse_version
 
 _BUILD_FILE_VARIABLE = "ZHIYING_BUILD_DB"
 _MEMORY_VARIABLE = "ZHIYING_MEMORY_LIMIT"
 _TARGET = DBT_PROJECT_DIR / "target"
-_WRITTEN_BY_DBT = frozenset({"target", "logs"})
 
 
 def dbt_executable() -> str:
@@ -79,9 +79,11 @@ def load_manifest() -> Mapping[str, Any]:
     # Two processes that start at once (the web server and its code server, say) must not parse into one another.
     with (_TARGET / ".parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        newest = _newest_source()
-        if not path.exists() or path.stat().st_mtime_ns < newest:
+        parsed = _TARGET / ".parsed_version"
+        version = warehouse_version()
+        if not path.exists() or not parsed.exists() or parsed.read_text() != version:
             _parse()
+            parsed.write_text(version)
     return _read_manifest(path, path.stat().st_mtime_ns)
 
 
@@ -89,14 +91,6 @@ def load_manifest() -> Mapping[str, Any]:
 def _read_manifest(path: Path, modified_ns: int) -> Mapping[str, Any]:
     manifest: Mapping[str, Any] = json.loads(path.read_text())
     return manifest
-
-
-def _newest_source() -> int:
-    return max(
-        path.stat().st_mtime_ns
-        for path in DBT_PROJECT_DIR.rglob("*")
-        if path.is_file() and not _WRITTEN_BY_DBT.intersection(path.relative_to(DBT_PROJECT_DIR).parts)
-    )
 
 
 def _parse() -> None:
@@ -119,5 +113,3 @@ def _parse() -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(f"dbt cannot parse {DBT_PROJECT_DIR}:\n{done.stdout}{done.stderr}")
-    # dbt leaves the manifest alone when nothing changed; its time is what the next call compares with.
-    (_TARGET / "manifest.json").touch()

@@ -83,7 +83,7 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     ) -> Iterator[Any]:
         yield from run_pass(context, dbt, warehouse, config)
         if not context.is_subset:
-            record_build(warehouse)
+            record_pass(warehouse, "up_to_features", of="raw.run")
 
     @dbt_assets(
         manifest=manifest,
@@ -96,6 +96,8 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
         yield from run_pass(context, dbt, warehouse, config)
+        if not context.is_subset:
+            record_pass(warehouse, "after_models", of="meta.scored")
 
     return [up_to_features, after_models]
 
@@ -124,25 +126,39 @@ def stream_with_table_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
 def incremental_tables_are_stale(warehouse: WarehouseResource) -> bool:
     """Whether incremental tables were built by another version of the dbt project or for another time zone.
 
-    Their rows would then be of two kinds; they are built anew instead.
+    Their rows would then be of two kinds; they are built anew instead. So are those of a first build that broke off.
     """
     with warehouse.reader() as connection:
         if not connection.execute(
             "select 1 from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
         ).fetchall():
-            # Nothing was built to the end yet; whatever a broken-off first run left may be of another version.
             return True
         built = connection.execute(
-            "select warehouse_version, build.time_zone = run.time_zone from meta.build as build, raw.run as run"
+            "select warehouse_version, build.time_zone = run.time_zone from meta.build as build, raw.run as run "
+            "where build.pass = 'up_to_features'"
         ).fetchall()
     return built != [(warehouse_version(), True)]
 
 
-def record_build(warehouse: WarehouseResource) -> None:
-    """Notes what the incremental tables were built by, once all of them are."""
+def record_pass(warehouse: WarehouseResource, name: str, *, of: str) -> None:
+    """Notes that a pass was built to the end and passed its tests, by which version and from which load batch.
+
+    What is published must be of one piece; `publication.assets.expect_whole_build` asks for these notes.
+
+    Args:
+        warehouse: The build file.
+        name: Name of the pass.
+        of: Table with the batch and the point in time that the pass was built from.
+    """
     with warehouse.writer() as connection:
         connection.execute("create schema if not exists meta")
         connection.execute(
-            "create or replace table meta.build as select ?::varchar as warehouse_version, time_zone from raw.run",
-            [warehouse_version()],
+            "create table if not exists meta.build "
+            "(pass varchar, warehouse_version varchar, time_zone varchar, batch bigint, as_of timestamp)"
         )
+        connection.execute("begin")
+        connection.execute("delete from meta.build where pass = ?", [name])
+        connection.execute(
+            f"insert into meta.build select ?, ?, time_zone, batch, as_of from {of}", [name, warehouse_version()]
+        )
+        connection.execute("commit")

@@ -17,6 +17,8 @@ import duckdb
 import pytest
 
 from orchestration.cli import call
+from orchestration.runs import run
+from orchestration.settings import Settings
 from simulation.clock import NEXT_DAYS
 from simulation.demo import write_demo_day
 from tests.e2e.conftest import Home
@@ -351,6 +353,16 @@ def test_history_has_one_open_version_a_person_and_no_overlap(new_day: dict[str,
     assert overlapping == 0
 
 
+def test_a_rollback_holds_until_something_new_arrives(new_day: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    newest, earlier = home.publication, new_day["before"]["publication"]
+    assert home.zhiying("publications", "rollback", earlier)[0] == 0
+    status, said = home.zhiying("run")
+    assert (status, said["nothing_new"], home.publication) == (0, True, earlier)
+    assert home.zhiying("publications", "rollback", newest)[0] == 0
+    assert home.publication == newest
+
+
 def test_a_full_refresh_gives_equal_tables(refreshed: tuple[Home, dict[str, str], dict[str, str]]) -> None:
     _, before, after = refreshed
     assert {name for name in before if before[name] != after[name]} == set()
@@ -377,6 +389,16 @@ def test_too_many_bad_rows_stop_the_run_before_publishing(flooded: tuple[Home, i
     [check] = said["checks"]["blocking_failed"]
     assert check["name"] == "quarantine_within_limit"
     assert "film/events 10,014 of" in check["description"] or "film/events 10," in check["description"]
+
+
+def test_a_job_over_a_part_does_not_publish_what_a_check_has_stopped(
+    flooded: tuple[Home, int, dict[str, Any], str],
+) -> None:
+    home, _, _, before = flooded
+    outcome = run(Settings(home=home.path, landing=home.landing), job="recommendations")
+    assert not outcome.succeeded
+    assert "run everything" in outcome.errors[-1]
+    assert home.publication == before
 
 
 def test_a_reader_never_saw_an_error_nor_half_a_publication(

@@ -10,10 +10,11 @@ from sqlalchemy import create_engine, text
 from orchestration.instance import (
     LAUNCHED_BY_COMMAND_LINE,
     HomeBusyError,
-    bury_dead_runs,
     light_commits,
     only_run_of,
+    only_ui_of,
     open_instance,
+    settle_runs,
 )
 from orchestration.settings import Settings
 
@@ -51,13 +52,18 @@ def test_a_second_run_in_the_same_home_is_refused_while_the_first_works(settings
         pass
 
 
-def test_only_runs_that_a_killed_command_line_left_are_buried(instance: DagsterInstance) -> None:
-    ours = started_run(instance, LAUNCHED_BY_COMMAND_LINE)
-    theirs = started_run(instance, {})
-    assert bury_dead_runs(instance) == [ours]
-    states = {run.run_id: run.status for run in instance.get_runs()}
-    assert states == {ours: DagsterRunStatus.FAILURE, theirs: DagsterRunStatus.STARTED}
-    assert bury_dead_runs(instance) == []
+def test_runs_that_were_killed_are_marked_as_failed(settings: Settings, instance: DagsterInstance) -> None:
+    dead = {started_run(instance, LAUNCHED_BY_COMMAND_LINE), started_run(instance, {})}
+    assert set(settle_runs(settings, instance)) == dead
+    assert {run.status for run in instance.get_runs()} == {DagsterRunStatus.FAILURE}
+    assert settle_runs(settings, instance) == []
+
+
+def test_a_run_of_a_web_ui_that_is_up_is_let_be(settings: Settings, instance: DagsterInstance) -> None:
+    started_run(instance, {})
+    with only_ui_of(settings), pytest.raises(HomeBusyError, match="A run of the web UI works in"):
+        settle_runs(settings, instance)
+    assert [run.status for run in instance.get_runs()] == [DagsterRunStatus.STARTED]
 
 
 def test_one_writer_at_a_time_and_no_telemetry(instance: DagsterInstance) -> None:

@@ -165,6 +165,28 @@ def test_an_unknown_setting_is_refused(
     assert "ZHIYING_HOMME is not a setting" in capsys.readouterr().err
 
 
+def test_the_demo_is_not_laid_into_other_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "landing" / "film").mkdir(parents=True)
+    assert call(["demo", "--home", str(tmp_path)]) == 2
+    assert "holds other data than the demo's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"), [("group:nope", "names no asset"), ("nonsense(((", "is no selection of assets")]
+)
+def test_a_selection_that_selects_nothing_is_the_calls_fault(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], selection: str, message: str
+) -> None:
+    (tmp_path / "landing").mkdir()
+    assert call(["run", "--home", str(tmp_path), "--select", selection]) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_what_is_shown_cannot_be_taken_for_formatting(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["query", "select '[/b]' as \"[red]\"", "--home", str(home)]) == 0
+    assert "[/b]" in capsys.readouterr().out
+
+
 def test_publications_are_listed_and_gone_back_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish_sample(home, "20260102T000000000000Z-bbbbbbbb")
     listed = ["publications", "--home", str(home), "--json"]
@@ -173,6 +195,9 @@ def test_publications_are_listed_and_gone_back_to(home: Path, capsys: pytest.Cap
     assert before == [("bbbbbbbb", True), ("aaaaaaaa", False)]
     assert call(["publications", "rollback", "20260101T000000000000Z-aaaaaaaa", "--home", str(home)]) == 0
     assert "Readers now see 20260101T000000000000Z-aaaaaaaa" in capsys.readouterr().out
+    # the same with the option before the sub-command
+    assert call(["publications", "--home", str(home), "rollback", "20260101T000000000000Z-aaaaaaaa", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["is_current"]
     assert call(listed) == 0
     after = [(row["id"][-8:], row["is_current"]) for row in json.loads(capsys.readouterr().out)]
     assert after == [("bbbbbbbb", False), ("aaaaaaaa", True)]

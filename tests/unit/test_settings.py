@@ -42,6 +42,8 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_LIST_LENGTH", "many", "invalid literal"),
         ("ZHIYING_MAX_QUARANTINE_SHARE", "1.5", "between 0 and 1"),
         ("ZHIYING_AS_OF", "yesterday", "not an ISO 8601 time"),
+        ("ZHIYING_MEMORY_LIMIT", "plenty", "not a size"),
+        ("ZHIYING_SEED", "-1", "negative"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(
@@ -58,7 +60,17 @@ def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) ->
     assert settings.secret({}) == first
     assert len(first) == 64
     assert (settings.restricted_dir / "secret").stat().st_mode & 0o777 == 0o600
-    assert settings.secret({"ZHIYING_SECRET": "given"}) == b"given"
+    assert settings.secret({"ZHIYING_SECRET": "given, and long enough"}) == b"given, and long enough"
+
+
+def test_a_secret_that_is_none_is_refused(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    with pytest.raises(SettingsError, match="shorter than 16"):
+        settings.secret({"ZHIYING_SECRET": "short"})
+    settings.secret({})
+    (settings.restricted_dir / "secret").write_text("")
+    with pytest.raises(SettingsError, match="holds no secret"):
+        settings.secret({})
 
 
 def test_the_secret_does_not_show_in_the_settings(tmp_path: Path) -> None:

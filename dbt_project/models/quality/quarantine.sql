@@ -13,7 +13,8 @@ select
     refusals.delivery_id,
     refusals.source,
     refusals.table_name,
-    refusals.file,
+    -- as in load_audit
+    regexp_replace(refusals.file, '[^/]*@[^/]*', '***', 'g') as file,
     refusals.row_number,
     refusals.column_name,
     refusals.reason,
