@@ -14,6 +14,6 @@ def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
             cron_schedule="30 3 * * *",
             execution_timezone=settings.time_zone,
             default_status=DefaultScheduleStatus.STOPPED,
-            description="Picks up what arrived without the landing sensor, and renews what depends on the day.",
+            description="Loads what has arrived since the last run and publishes it, where the landing sensor is not used.",
         )
     ]
