@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from datetime import datetime
@@ -23,7 +24,8 @@ import typer
 from orchestration.publication.store import PublicationStore
 from orchestration.settings import Settings, parse_time
 
-DONE, DATA_AT_FAULT, CALL_AT_FAULT = 0, 1, 2
+DONE, DATA_AT_FAULT, CALL_AT_FAULT, INTERRUPTED = 0, 1, 2, 130
+_INTERRUPTED = "interrupted; readers keep the publication that they had, and the next run goes on from here"
 _SHOWN_ROWS = 40
 
 app = typer.Typer(
@@ -67,7 +69,7 @@ def call(arguments: list[str]) -> int:
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; the publication is what it was", 130)
+        return _complain(_INTERRUPTED, INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe had enough (`| head`); what it did not want need not be flushed either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -170,7 +172,7 @@ def land(
         _print_json(summary.__dict__)
     else:
         print(summary)
-        print(f"Next: zhiying run --landing {settings.landing}")
+        print(f"Next: {_program()} run --landing {shlex.quote(str(settings.landing))} --home DIR   (DIR: a new folder)")
     return DONE
 
 
@@ -197,13 +199,21 @@ def check(
 
 @app.command(epilog="Example: `zhiying ui --home /data/zhiying --port 3001`")
 def ui(
-    home: Home = None, landing: Landing = None, port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000
+    home: Home = None,
+    landing: Landing = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")] = 3000,
 ) -> int:
     """Dagster's web UI and daemon over the home, on loopback only, until Ctrl-C."""
     from orchestration.instance import HomeBusyError, only_run_of, only_ui_of, open_instance, settle_runs
 
     settings = _settings(home, landing)
     settings.prepare_home()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CallError(f"Port {port} cannot be used ({error.strerror}); name another with --port") from error
     # What a killed run left would keep the queue waiting; a run of the command line that is alive looks after itself.
     with contextlib.suppress(HomeBusyError), only_run_of(settings), open_instance(settings) as instance:
         settle_runs(settings, instance)
@@ -377,9 +387,13 @@ def _run(
         outcome = execute(settings, full_refresh=full_refresh, select=select, on_progress=progress.show)
     if as_json:
         _print_json(run_summary(outcome))
-    else:
+    elif not outcome.interrupted:
         home_option = "" if home is None else f" --home {shlex.quote(str(home))}"
         show_summary(_standard_output(), outcome, program=_program(), home_option=home_option)
+    if outcome.interrupted:
+        return _complain(_INTERRUPTED, INTERRUPTED)
+    if outcome.call_at_fault:
+        return CALL_AT_FAULT
     return DONE if outcome.succeeded else DATA_AT_FAULT
 
 
@@ -406,6 +420,8 @@ def _answer(settings: Settings, sql: str, values: list[Any], *, as_json: bool = 
 
     with _open_publication(settings) as connection:
         try:
+            if len(statements := connection.extract_statements(sql)) != 1:
+                raise CallError(f"One SQL statement is wanted, this is {len(statements)}")
             result = connection.execute(sql, values)
             columns = [column[0] for column in result.description or []]
             rows = result.fetchall()

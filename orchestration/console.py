@@ -106,6 +106,8 @@ def run_summary(outcome: "RunOutcome") -> dict[str, Any]:
     summary: dict[str, Any] = {
         "succeeded": outcome.succeeded,
         "nothing_new": outcome.nothing_new,
+        "is_new": outcome.is_new,
+        "interrupted": outcome.interrupted,
         "seconds": round(outcome.seconds, 1),
         "step_seconds": {step: round(seconds, 1) for step, seconds in outcome.step_seconds.items()},
         "log": None if outcome.log is None else str(outcome.log),
@@ -169,8 +171,10 @@ def show_summary(console: Console, outcome: "RunOutcome", *, program: str, home_
 def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, Any]) -> None:
     if outcome.nothing_new:
         head = "[green]Nothing new[/]: no file has arrived or changed, the publication stays as it is."
-    elif outcome.succeeded:
+    elif outcome.succeeded and outcome.is_new:
         head = "[green]Published[/]."
+    elif outcome.succeeded:
+        head = "[green]Done[/]; readers see the same publication as before."
     else:
         head = "[red]Not published[/]: readers keep the publication that they had."
     console.print(head, highlight=False)

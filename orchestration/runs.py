@@ -4,6 +4,7 @@ How that is shown to a person is in `orchestration.console`; what is executed is
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,11 +15,19 @@ from typing import Any
 
 import duckdb
 
+from orchestration.landing.errors import MissingLandingError, OtherSecretError
 from orchestration.landing.ledger import has_news
+from orchestration.landing.run_context import RunContextError
 from orchestration.publication.store import Publication, PublicationStore
 from orchestration.resources.warehouse import connect
 from orchestration.settings import Settings
 from orchestration.versions import code_version
+
+_TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST_LINE = 600
+# Of an error in a step only the name of its class comes back.
+_INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+_FAULTS_OF_THE_CALL = frozenset(error.__name__ for error in (MissingLandingError, OtherSecretError, RunContextError))
 
 
 class SelectionError(ValueError):
@@ -70,6 +79,9 @@ class RunOutcome:
         seconds: Wall time.
         log: File with everything the steps printed.
         step_seconds: Wall time by step.
+        is_new: Whether this run made the publication.
+        interrupted: Whether somebody stopped it.
+        call_at_fault: Whether it failed because of how it was called, not because of the data.
     """
 
     succeeded: bool
@@ -81,6 +93,9 @@ class RunOutcome:
     failed_checks: tuple[FailedCheck, ...] = ()
     checks: int = 0
     step_seconds: Mapping[str, float] = field(default_factory=dict)
+    is_new: bool = False
+    interrupted: bool = False
+    call_at_fault: bool = False
 
 
 def nothing_to_do(settings: Settings) -> bool:
@@ -185,6 +200,7 @@ def _execute(
             on_progress(Progress("failed", event.step_key))
 
     run_id = make_new_run_id()
+    before = PublicationStore(settings.published_dir).latest()
     on_progress(Progress("planned", count=len(job.nodes_in_topological_order)))
     instance.add_event_listener(run_id, listen)
     configuration: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
@@ -200,15 +216,19 @@ def _execute(
     )
     evaluations = result.get_asset_check_evaluations()
     graph = definitions.resolve_asset_graph()
+    store = PublicationStore(settings.published_dir)
+    latest = store.latest()
+    failures = [event for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
     return RunOutcome(
         succeeded=result.success,
         nothing_new=False,
-        publication=PublicationStore(settings.published_dir).current(),
+        publication=store.current(),
+        is_new=latest is not None and (before is None or latest.publication_id != before.publication_id),
+        interrupted=any(_cause(event) in _INTERRUPTIONS for event in failures),
+        call_at_fault=any(_cause(event) in _FAULTS_OF_THE_CALL for event in failures),
         seconds=time.perf_counter() - started,
         log=log,
-        errors=tuple(
-            _first_line(event) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE
-        ),
+        errors=tuple(_first_line(event) for event in failures),
         failed_checks=tuple(
             FailedCheck(
                 name=evaluation.check_name,
@@ -235,12 +255,32 @@ def _selection(text: str) -> Any:
         raise SelectionError(f"--select {text!r} is no selection of assets: {' '.join(str(error).split())}") from error
 
 
-def _first_line(event: Any) -> str:
+def _cause(event: Any) -> str:
+    """Name of the class of the error at the bottom of a failed step."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    message = (error.message if error is not None else event.message).strip()
-    return f"{event.step_key}: {' '.join(message.split())[:600]}"
+    return "" if error is None or error.cls_name is None else str(error.cls_name).rsplit(".", 1)[-1]
+
+
+def _first_line(event: Any) -> str:
+    """A failed step in one line: the cause, without the name of its class; of dbt, the tests and models that failed."""
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = _TERMINAL_CODE.sub("", (error.message if error is not None else event.message)).strip()
+    failed_by_dbt = re.findall(
+        r"(?:Failure|Error) in (?:test|model|snapshot|seed) \S+ .*?(?=\n\n|$)", message, re.DOTALL
+    )
+    if failed_by_dbt:
+        message = "; ".join(failed_by_dbt)
+    elif error is not None and error.cls_name:
+        message = re.sub(rf"^[\w.]*{re.escape(error.cls_name)}: ", "", message)
+    return f"{event.step_key}: {_shortened(' '.join(message.split()))}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE].rsplit(" ", 1)[0] + " ..."
 
 
 @contextmanager

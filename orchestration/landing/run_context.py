@@ -47,6 +47,12 @@ def write_run_context(
             raise RunContextError("there is no event to take the time from: load events, or give the time (--as-of)")
     elif as_of.tzinfo is not None:
         as_of = as_of.astimezone(UTC).replace(tzinfo=None)
+    first = connection.execute(
+        "select min(occurred_at) from (select occurred_at from raw.knowledge__events where _is_current "
+        "union all select occurred_at from raw.film__events where _is_current)"
+    ).fetchall()[0][0]
+    if first is not None and as_of < first:
+        raise RunContextError(f"as of {as_of} nothing had happened yet: the first event is of {first}")
     connection.execute("begin transaction")
     try:
         connection.execute("delete from raw.run")

@@ -328,10 +328,20 @@ def _same(current: Mapping[str, Any], built: Mapping[str, Any]) -> bool:
     )
 
 
-def _model_versions(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def _model_versions(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Versions by model, of every model that made a published row or was evaluated."""
     return dict(
         connection.execute(
-            "select distinct model, model_version from recommendations.model_evaluation order by model"
+            """
+            with made as (
+                select strategy as model, model_version from recommendations.user_item
+                union
+                select strategy, model_version from recommendations.item_item
+                union
+                select model, model_version from recommendations.evaluation
+            )
+            select model, list(model_version order by model_version) from made group by model order by model
+            """
         ).fetchall()
     )
 

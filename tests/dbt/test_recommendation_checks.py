@@ -7,6 +7,7 @@ from tests.dbt.invocation import PASS_1, PASS_2
 from tests.dbt.raw_schema import account_key
 
 ANN, BEN = account_key("film", "ann"), account_key("film", "ben")
+CAL = account_key("knowledge", "cal")
 
 GOOD = [
     (ANN, "film", 1, "film:m2", 0.9, "als", "popular", None, "v1"),
@@ -14,12 +15,13 @@ GOOD = [
     (ANN, "knowledge", 1, "knowledge:c1", 0.9, "als", "because_you_enjoyed", "film:m1", "v1"),
     (BEN, "film", 1, "film:m1", 0.9, "als", "popular", None, "v1"),
     (BEN, "knowledge", 1, "knowledge:c1", 0.9, "als", "popular", None, "v1"),
+    (CAL, "film", 1, "film:m1", 0.9, "popularity", "popular", None, "v1"),
 ]
 
 
 @pytest.fixture(scope="module")
 def warehouse(dbt, fresh_raw):
-    """Ann rated film m1; Ben watched m2 and m3 to the end and was shown m4."""
+    """Ann rated film m1; Ben watched m2 and m3 to the end and was shown m4; Cal finished the only content there is."""
     raw = fresh_raw()
     raw.deliver(
         "film__events",
@@ -32,8 +34,14 @@ def warehouse(dbt, fresh_raw):
         batch=1,
     )
     raw.deliver("knowledge__contents", [{"content_id": "c1", "title": "Course", "kind": "course"}], batch=1)
+    raw.deliver(
+        "knowledge__events",
+        [{"event_id": "e5", "user_id": "cal", "content_id": "c1", "event_type": "complete"}],
+        batch=1,
+    )
     with raw.connect() as connection:
         connection.execute("update raw.film__events set occurred_at = timestamp '2026-01-01'")
+        connection.execute("update raw.knowledge__events set occurred_at = timestamp '2026-01-01'")
     raw.run(as_of="2026-01-31", batch=1)
     built = dbt("build", *PASS_1)
     assert built.succeeded, built.output
@@ -66,8 +74,10 @@ def lists(warehouse, rows):
 
 
 def test_good_lists_pass_and_read_well(warehouse):
+    """Cal has no list of knowledge, because nothing is left for him there: that is said, and stops nobody."""
     ran = lists(warehouse, GOOD)
     assert ran.succeeded, ran.output
+    assert ran.named("warn") == {"people_without_a_list"}
     with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
         rows = connection.execute(
             "select item_id, title, reason, scored_at::varchar from recommendations.user_item "

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'user_item'}}}) }}
+
 {#-
     Consumed means rated, completed, or bought and not refunded, up to as_of. Judged from the facts, not from the features.
 -#}

@@ -77,7 +77,7 @@ def test_a_run_is_as_of_the_latest_event_in_force(warehouse: Warehouse, landing:
 
 
 def test_a_run_may_be_as_of_any_moment_and_zone(warehouse: Warehouse, landing: Landing) -> None:
-    landing.events("film/events/a.csv", "e1,u1,i,view,2026-01-01,")
+    landing.events("film/events/a.csv", "e1,u1,i,view,2025-01-01,")
     warehouse.load(landing)
     write_run_context(warehouse.connection)
     moment = datetime(2025, 6, 1, 8, tzinfo=timezone(timedelta(hours=8)))
@@ -85,6 +85,15 @@ def test_a_run_may_be_as_of_any_moment_and_zone(warehouse: Warehouse, landing: L
         tzinfo=None
     )
     assert warehouse.rows("select * from raw.run") == [(datetime(2025, 6, 1), "Asia/Shanghai", 1)]
+
+
+def test_a_run_as_of_a_time_before_the_first_event_is_the_fault_of_the_call(
+    warehouse: Warehouse, landing: Landing
+) -> None:
+    landing.events("film/events/a.csv", "e1,u1,i,view,2026-01-01,")
+    warehouse.load(landing)
+    with pytest.raises(RunContextError, match="nothing had happened yet: the first event is of 2026-01-01"):
+        write_run_context(warehouse.connection, datetime(2025, 12, 31))
 
 
 @pytest.mark.parametrize("time_zone", ["Mars/Olympus", "", "../etc", "/etc/passwd"])
