@@ -29,7 +29,7 @@ from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.dbt import dbt_executable, load_manifest, point_dbt_at
 from orchestration.resources.warehouse import WarehouseResource
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.warehouse.assets import AFTER_MODELS, record_pass
+from orchestration.warehouse.assets import AFTER_MODELS, PASSES, record_pass
 
 BIN = Path(sys.executable).parent
 
@@ -110,8 +110,8 @@ def run_parts(landing: Path, home: Path) -> dict[str, float]:
     models, _ = timed("training", lambda: steps.train_models(interactions, store, steps.selection_config(settings)))
     timed("scoring", lambda: write(models, interactions))
     timed("dbt, second pass", lambda: dbt("--select", AFTER_MODELS))
-    record_pass(warehouse, "up_to_features", of="raw.run")
-    record_pass(warehouse, "after_models", of="meta.scored")
+    record_pass(warehouse, PASSES[0], of="raw.run")
+    record_pass(warehouse, PASSES[1], of="meta.scored")
     timed("publishing", publication)
     return seconds
 

@@ -255,19 +255,23 @@ def _selection(text: str) -> Any:
         raise SelectionError(f"--select {text!r} is no selection of assets: {' '.join(str(error).split())}") from error
 
 
-def _cause(event: Any) -> str:
-    """Name of the class of the error at the bottom of a failed step."""
+def _root_error(event: Any) -> Any:
+    """The error at the bottom of a failed step, or None."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
+    return error
+
+
+def _cause(event: Any) -> str:
+    """Name of the class of the error at the bottom of a failed step."""
+    error = _root_error(event)
     return "" if error is None or error.cls_name is None else str(error.cls_name).rsplit(".", 1)[-1]
 
 
 def _first_line(event: Any) -> str:
     """A failed step in one line: the cause, without the name of its class; of dbt, the tests and models that failed."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
+    error = _root_error(event)
     message = _TERMINAL_CODE.sub("", (error.message if error is not None else event.message)).strip()
     failed_by_dbt = re.findall(
         r"(?:Failure|Error) in (?:test|model|snapshot|seed) \S+ .*?(?=\n\n|$)", message, re.DOTALL

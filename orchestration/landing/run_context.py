@@ -30,27 +30,24 @@ def write_run_context(
         The moment, in UTC without zone.
 
     Raises:
-        RunContextError: If the time zone is unknown, or there is no event to take the time from.
+        RunContextError: If the time zone is unknown, there is no event to take the time from, or none up to it.
     """
     try:
         ZoneInfo(time_zone)
-    except (OSError, ValueError) as error:  # an unknown name raises ZoneInfoNotFoundError, a KeyError, too
-        raise RunContextError(_unknown_zone(time_zone)) from error
-    except KeyError as error:
-        raise RunContextError(_unknown_zone(time_zone)) from error
+    except (OSError, ValueError, KeyError) as error:  # an unknown name raises ZoneInfoNotFoundError, a KeyError
+        raise RunContextError(
+            f"time zone {time_zone!r} is unknown; expected an IANA name such as UTC or Asia/Shanghai"
+        ) from error
+    first, latest = connection.execute(
+        "select min(occurred_at), max(occurred_at) from (select occurred_at from raw.knowledge__events where _is_current "
+        "union all select occurred_at from raw.film__events where _is_current)"
+    ).fetchall()[0]
     if as_of is None:
-        as_of = connection.execute(
-            "select max(occurred_at) from (select occurred_at from raw.knowledge__events where _is_current "
-            "union all select occurred_at from raw.film__events where _is_current)"
-        ).fetchall()[0][0]
+        as_of = latest
         if as_of is None:
             raise RunContextError("there is no event to take the time from: load events, or give the time (--as-of)")
     elif as_of.tzinfo is not None:
         as_of = as_of.astimezone(UTC).replace(tzinfo=None)
-    first = connection.execute(
-        "select min(occurred_at) from (select occurred_at from raw.knowledge__events where _is_current "
-        "union all select occurred_at from raw.film__events where _is_current)"
-    ).fetchall()[0][0]
     if first is not None and as_of < first:
         raise RunContextError(f"as of {as_of} nothing had happened yet: the first event is of {first}")
     connection.execute("begin transaction")
@@ -64,7 +61,3 @@ def write_run_context(
         connection.execute("rollback")
         raise
     return as_of
-
-
-def _unknown_zone(time_zone: str) -> str:
-    return f"time zone {time_zone!r} is unknown; expected an IANA name such as UTC or Asia/Shanghai"

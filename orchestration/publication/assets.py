@@ -25,6 +25,7 @@ from dagster import (
     asset,
 )
 
+from orchestration.landing.checking import literal
 from orchestration.landing.ledger import data_fingerprint
 from orchestration.publication.build import build_publication
 from orchestration.publication.promise import PromisedTable, promised_tables
@@ -33,6 +34,7 @@ from orchestration.resources.dbt import load_manifest, source_schema
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource, connect
 from orchestration.settings import Settings
 from orchestration.versions import code_version, product_version
+from orchestration.warehouse.assets import PASSES
 
 CHECK_RESULT = AssetKey(["quality", "check_result"])
 ACCOUNTS = AssetKey(["restricted", "account"])
@@ -193,15 +195,9 @@ def expect_whole_build(connection: duckdb.DuckDBPyConnection) -> None:
     Raises:
         IncompleteBuildError: If either dbt pass was not built to the end from the present state of raw.
     """
-    present = connection.execute("select batch, as_of from raw.run").fetchall()
-    built = connection.execute(
-        "select pass, batch, as_of from meta.build where pass in ('up_to_features', 'after_models') order by pass desc"
-    ).fetchall()
-    behind = [
-        name
-        for name in ("up_to_features", "after_models")
-        if [(name, *row) for row in present] != [row for row in built if row[0] == name]
-    ]
+    [present] = connection.execute("select batch, as_of from raw.run").fetchall()
+    built = {name: row for name, *row in connection.execute("select pass, batch, as_of from meta.build").fetchall()}
+    behind = [name for name in PASSES if built.get(name) != list(present)]
     if behind:
         raise IncompleteBuildError(
             f"Not published: {' and '.join(behind)} (dbt) was not built to the end and tested from what is loaded now; "
@@ -273,8 +269,7 @@ def write_accounts(build_file: Path, target: Path, *, memory_limit: str) -> int:
     scratch.unlink(missing_ok=True)
     with connect(scratch, memory_limit=memory_limit) as connection:
         scratch.chmod(0o600)
-        escaped = str(build_file).replace("'", "''")
-        connection.execute(f"attach '{escaped}' as build (read_only)")
+        connection.execute(f"attach {literal(str(build_file))} as build (read_only)")
         connection.execute(
             """
             create table account as

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.landing.checking import literal
 from orchestration.publication.promise import PromisedTable
 from orchestration.publication.store import sync
 from orchestration.resources.warehouse import connect
@@ -59,7 +60,7 @@ def build_publication(
         VerificationError: If a table is missing, has another schema than promised, or differs from its source.
     """
     with connect(target, memory_limit=memory_limit) as connection:
-        connection.execute(f"attach '{_quoted(build_file)}' as build (read_only)")
+        connection.execute(f"attach {literal(str(build_file))} as build (read_only)")
         source_content = {}
         for table in tables:
             progress(table.qualified_name)
@@ -126,10 +127,10 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: PromisedTable) -> None:
         )
     except duckdb.Error as error:
         raise VerificationError(f"{table.qualified_name} cannot be copied as promised: {error}") from error
-    connection.execute(f"comment on table {table.qualified_name} is '{_quoted(table.description)}'")
+    connection.execute(f"comment on table {table.qualified_name} is {literal(str(table.description))}")
     for column in table.columns:
         connection.execute(
-            f"comment on column {table.qualified_name}.\"{column.name}\" is '{_quoted(column.description)}'"
+            f'comment on column {table.qualified_name}."{column.name}" is {literal(str(column.description))}'
         )
 
 
@@ -138,8 +139,8 @@ def _mirror(
 ) -> None:
     file = parquet_dir / table.schema / f"{table.name}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"copy {table.qualified_name} to '{_quoted(file)}' (format parquet, compression zstd)")
-    mirrored = table_content(connection, f"read_parquet('{_quoted(file)}')", table)
+    connection.execute(f"copy {table.qualified_name} to {literal(str(file))} (format parquet, compression zstd)")
+    mirrored = table_content(connection, f"read_parquet({literal(str(file))})", table)
     if mirrored != content:
         raise VerificationError(f"{file.name}: the mirror has {mirrored}, the table {content}")
     sync(file)
@@ -149,7 +150,3 @@ def _canonical_type(connection: duckdb.DuckDBPyConnection, data_type: str) -> st
     row = connection.execute(f"select typeof(null::{data_type})").fetchone()
     # The type of a bare null cast is the cast's type; asked of DuckDB so that `text` and `varchar` are the same.
     return str(row[0]) if row else data_type
-
-
-def _quoted(value: object) -> str:
-    return str(value).replace("'", "''")

@@ -20,6 +20,8 @@ from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
 from orchestration.versions import warehouse_version
 
 AFTER_MODELS = "tag:after_models"
+# Names of the two passes, in their order, as they stand in `meta.build`.
+PASSES = ("up_to_features", "after_models")
 
 
 class DbtBuild(Config):
@@ -83,7 +85,7 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     ) -> Iterator[Any]:
         yield from run_pass(context, dbt, warehouse, config)
         if not context.is_subset:
-            record_pass(warehouse, "up_to_features", of="raw.run")
+            record_pass(warehouse, PASSES[0], of="raw.run")
 
     @dbt_assets(
         manifest=manifest,
@@ -97,7 +99,7 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
     ) -> Iterator[Any]:
         yield from run_pass(context, dbt, warehouse, config)
         if not context.is_subset:
-            record_pass(warehouse, "after_models", of="meta.scored")
+            record_pass(warehouse, PASSES[1], of="meta.scored")
 
     return [up_to_features, after_models]
 
@@ -135,7 +137,8 @@ def incremental_tables_are_stale(warehouse: WarehouseResource) -> bool:
             return True
         built = connection.execute(
             "select warehouse_version, build.time_zone = run.time_zone from meta.build as build, raw.run as run "
-            "where build.pass = 'up_to_features'"
+            "where build.pass = ?",
+            [PASSES[0]],
         ).fetchall()
     return built != [(warehouse_version(), True)]
 

@@ -9,6 +9,7 @@ import pytest
 from dagster import AssetsDefinition, AssetSpec, Definitions
 
 from orchestration.definitions import build_definitions
+from orchestration.resources.dbt import load_manifest
 from orchestration.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("asset_specs.json")
@@ -110,6 +111,13 @@ def test_every_table_shows_its_columns_with_a_description_each(specs: list[Asset
         if not (schema := s.metadata.get("dagster/column_schema")) or not all(c.description for c in schema.columns)
     ]
     assert lacking == []
+
+
+def test_every_data_test_of_dbt_is_a_check_in_the_graph(graph: Definitions) -> None:
+    """One over several tables has to name the one that it belongs to, or it would only be an observation."""
+    tests = {node["name"] for node in load_manifest()["nodes"].values() if node["resource_type"] == "test"}
+    checks = {key.name for key in graph.resolve_asset_graph().asset_check_keys}
+    assert tests - checks == set()
 
 
 def test_two_graphs_share_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,21 @@ def test_a_selection_that_selects_nothing_is_the_calls_fault(
 def test_what_is_shown_cannot_be_taken_for_formatting(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["query", "select '[/b]' as \"[red]\"", "--home", str(home)]) == 0
     assert "[/b]" in capsys.readouterr().out
+
+
+def test_a_port_in_use_is_the_calls_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert call(["ui", "--home", str(tmp_path), "--port", str(port)]) == 2
+    assert f"Port {port} cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sql", ["", ";", "select 1; select 2"])
+def test_a_query_is_one_statement(home: Path, capsys: pytest.CaptureFixture[str], sql: str) -> None:
+    assert call(["query", sql, "--home", str(home)]) == 2
+    assert "One SQL statement is wanted" in capsys.readouterr().err
 
 
 def test_publications_are_listed_and_gone_back_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

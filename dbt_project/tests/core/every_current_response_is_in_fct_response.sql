@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_response'}}}) }}
+
 {#- Every response whose exposure is there is in the table once, and nothing else is. -#}
 with expected as (
     select

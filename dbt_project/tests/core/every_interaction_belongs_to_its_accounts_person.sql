@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_interaction'}}}) }}
+
 {#- Facts follow the survivor when accounts are joined or parted: no event stays with a former person. -#}
 select
     interactions.event_key,

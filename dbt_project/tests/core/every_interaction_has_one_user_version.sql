@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_interaction'}}}) }}
+
 {#- A point-in-time join finds exactly one version of the person for every event. -#}
 with matched as (
     select

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'stg_film__events'}}}) }}
+
 {#- Staging finds the account of every row: none is lost on the way from raw. -#}
 with counted as (
     select

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_interaction'}}}) }}
+
 {#- An event whose domain and type the seed does not list would weigh nothing without anybody saying so. -#}
 select distinct
     interactions.domain,

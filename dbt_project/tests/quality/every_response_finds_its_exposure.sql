@@ -1,5 +1,5 @@
 {#- A response whose exposure has not arrived is left out of fct_response; here it is seen. -#}
-{{ config(severity='warn') }}
+{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'stg_marketing__responses'}}}) }}
 
 select
     responses.response_key,

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'user_item'}}}) }}
+
 select
     recommended.user_key,
     recommended.target_domain,
