@@ -4,6 +4,7 @@ The first pass builds everything up to the features and what accounts for the lo
 the Python models. What a model computes is written in `dbt_project`; here is only how it shows in the graph.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def build_warehouse_assets(*, target_root: Path) -> list[AssetsDefinition]:
         context: AssetExecutionContext, dbt: DbtCliResource, warehouse: WarehouseResource, config: DbtBuild
     ) -> Iterator[Any]:
         point_dbt_at(Path(warehouse.path), warehouse.memory_limit)
-        with retried_when_transient():
+        # Reading table metadata goes on in threads that each change the working directory and back (dagster-dbt 0.29.27); where
+        # they overlap, the process would be left in the dbt project.
+        with contextlib.chdir(Path.cwd()), retried_when_transient():
             full_refresh = config.full_refresh or incremental_tables_are_stale(warehouse)
             arguments = ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else [])]
             invocation = dbt.cli(arguments, context=context, target_path=target_root)

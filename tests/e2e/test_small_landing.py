@@ -44,8 +44,10 @@ def interrupted(home: Home) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def published(home: Home, interrupted: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The run after the interrupted one."""
+    directory = Path.cwd()
     status, said = home.zhiying("run")
     assert status == 0, said
+    assert Path.cwd() == directory, "the run has left the process in another working directory"
     return said
 
 
