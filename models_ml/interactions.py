@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from models_ml.content import ItemContent
 from models_ml.recency import age_in_days, recency_weight
+from models_ml.traits import Traits
 
 # Share of a strength by which a comparison with a threshold may be off.
 _ROUNDING = 1e-5
@@ -27,9 +29,10 @@ REQUIRED_COLUMNS = ("user_key", "item_key", "domain", "weight", "is_consumed", "
 class Interactions:
     """People x items, with everything known about each pair.
 
-    Items are ordered by (domain, item_key), so each domain is one contiguous range of columns; people by user_key. The
-    entries of all aligned arrays are in CSR order (by person, then item). An entry can have weight 0: the person has
-    consumed the item and did not like it. All arrays are read-only.
+    Items are ordered by (domain, item_key), so each domain is one contiguous range of columns; people by user_key. People and
+    items without any entry may be among them: whoever is new, and what is new. The entries of all aligned arrays are in CSR
+    order (by person, then item). An entry can have weight 0: the person has consumed the item and did not like it. All arrays
+    are read-only.
 
     Attributes:
         user_keys: Sorted keys of the people, Arrow string array, length `users`.
@@ -42,6 +45,8 @@ class Interactions:
         strength: Preference without recency decay, float32, shape (entries,).
         is_consumed: Whether the pair may never be recommended again, shape (entries,).
         last_at: Time of the last event in microseconds since 1970 UTC, int64, shape (entries,).
+        traits: What else is known of the people, in the order of `user_keys`; None if nothing is.
+        content: What the items are about, in the order of `item_keys`; None if nothing is known.
     """
 
     user_keys: pa.StringArray
@@ -54,6 +59,8 @@ class Interactions:
     strength: NDArray[np.float32]
     is_consumed: NDArray[np.bool_]
     last_at: NDArray[np.int64]
+    traits: Traits | None = None
+    content: ItemContent | None = None
 
     def __post_init__(self) -> None:
         users, items, entries = len(self.user_keys), len(self.item_keys), len(self.indices)
@@ -68,6 +75,10 @@ class Interactions:
         for name in ("weight", "strength", "is_consumed", "last_at"):
             if len(getattr(self, name)) != entries:
                 raise ValueError(f"{name} has {len(getattr(self, name))} values for {entries} entries")
+        if self.traits is not None and len(self.traits.codes) != users:
+            raise ValueError(f"there are traits of {len(self.traits.codes)} people for {users} user keys")
+        if self.content is not None and self.content.features.shape[0] != items:
+            raise ValueError(f"there is content of {self.content.features.shape[0]} items for {items} item keys")
         for name in ("domain_offsets", "indptr", "indices", "weight", "strength", "is_consumed", "last_at"):
             getattr(self, name).flags.writeable = False
 
@@ -167,7 +178,16 @@ class Interactions:
             strength=self.strength[entry],
             is_consumed=self.is_consumed[entry],
             last_at=self.last_at[entry],
+            traits=None if self.traits is None else self.traits.take(people),
         )
+
+    def with_traits(self, traits: Traits) -> "Interactions":
+        """The same with what else is known of the people."""
+        return dataclasses.replace(self, traits=traits)
+
+    def with_content(self, content: ItemContent) -> "Interactions":
+        """The same with what the items are about."""
+        return dataclasses.replace(self, content=content)
 
     def csr(self, values: NDArray[np.generic]) -> csr_matrix:
         """A people x items CSR matrix of values aligned with the entries.
@@ -190,7 +210,7 @@ class Interactions:
         return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the content (keys, pattern and values) as 64 hexadecimal digits."""
+        """SHA-256 of keys, pattern, values, traits and content as 64 hexadecimal digits."""
         digest = hashlib.sha256()
         for keys in (self.user_keys, self.item_keys, pa.array(self.domains, pa.string())):
             digest.update(f"{len(keys)}:".encode() + "\x1f".join(keys.to_pylist()).encode() + b"\x1e")
@@ -205,6 +225,8 @@ class Interactions:
         ):
             digest.update(f"{values.dtype.str}:{len(values)}\x1e".encode())
             digest.update(np.ascontiguousarray(values).tobytes())
+        for known in (self.traits, self.content):
+            digest.update(b"\x1e" + (known.fingerprint().encode() if known is not None else b""))
         return digest.hexdigest()
 
 
@@ -212,6 +234,8 @@ def interactions_from_arrow(
     table: pa.Table,
     *,
     domains: Sequence[str] = (),
+    users: pa.Array | pa.ChunkedArray | None = None,
+    items: pa.Table | None = None,
     half_life_days: float | None = None,
 ) -> Interactions:
     """Interactions from one Arrow row per person x item.
@@ -220,6 +244,8 @@ def interactions_from_arrow(
         table: Columns user_key, item_key, domain (text), weight (number >= 0), is_consumed (bool), last_at (timestamp).
             Others are ignored, except `strength` (number >= 0): the preference without recency decay.
         domains: Domains that must exist even if no row has them, so that an empty platform is an empty range.
+        users: Keys of people who must be in the index even without a row, in any order.
+        items: Columns item_key and domain of items that must be in the index even without a row, in any order.
         half_life_days: Half-life with which `weight` was decayed, used to undo the decay where there is no column
             `strength`; None means that the weight has no decay.
 
@@ -241,9 +267,15 @@ def interactions_from_arrow(
     weight = _number(table, "weight")
     last_at = _numpy(pc.cast(pc.cast(table.column("last_at"), pa.timestamp("us")), pa.int64())).astype(np.int64)
 
-    user_keys, user_index = _sorted_index(table.column("user_key"))
-    item_keys, item_index = _sorted_index(table.column("item_key"))
-    domain_keys, domain_index = _sorted_index(table.column("domain"))
+    rows_of_table = table.num_rows
+    user_keys, user_index = _sorted_index(_chained(table.column("user_key"), users))
+    user_index = user_index[:rows_of_table]
+    item_keys, item_index = _sorted_index(
+        _chained(table.column("item_key"), None if items is None else items.column("item_key"))
+    )
+    domain_keys, domain_index = _sorted_index(
+        _chained(table.column("domain"), None if items is None else items.column("domain"))
+    )
     all_domains = tuple(sorted({*domain_keys.to_pylist(), *domains}))
     domain_code = np.array([all_domains.index(name) for name in domain_keys.to_pylist()], dtype=np.int64)[domain_index]
 
@@ -253,6 +285,7 @@ def interactions_from_arrow(
     if conflict.any():
         key = item_keys[int(item_index[np.argmax(conflict)])].as_py()
         raise ValueError(f"interactions: item {key!r} occurs in two domains; an item key belongs to one domain")
+    item_index = item_index[:rows_of_table]
 
     # The keys are sorted already, so a stable sort by domain gives the order (domain, key).
     order = np.argsort(item_domain, kind="stable")
@@ -291,6 +324,17 @@ def interactions_from_arrow(
         strength=strength[entry].astype(np.float32),
         is_consumed=is_consumed[entry],
         last_at=last_at[entry],
+    )
+
+
+def _chained(column: pa.ChunkedArray, more: pa.Array | pa.ChunkedArray | None) -> pa.ChunkedArray:
+    """The keys of the rows, then those that must be there without a row."""
+    chunks = column.cast(pa.string()).chunks
+    if more is None:
+        return pa.chunked_array(chunks, pa.string())
+    others = more.cast(pa.string())
+    return pa.chunked_array(
+        [*chunks, *(others.chunks if isinstance(others, pa.ChunkedArray) else [others])], pa.string()
     )
 
 

@@ -1,8 +1,8 @@
 """What every recommender model has in common.
 
-Holds the shape that models share: a typed configuration that knows its fingerprint, and a fitted model that ranks items for
-a block of people, describes itself and turns into arrays and back. Fitting is a function beside each model (`fit_als`,
-`fit_popularity`); which model is used for whom is decided in `selection`.
+Holds the shape that models share: a typed configuration that knows its fingerprint, and a fitted model that scores and ranks
+items for a block of people, says why, describes itself and turns into arrays and back. Fitting is a function beside each
+model (`fit_als`, `fit_popularity`); all of them are listed in `registry`, and which is used for whom is decided in `selection`.
 """
 
 import dataclasses
@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.interactions import Interactions
-from models_ml.retrieval import TopK
+from models_ml.reasons import Reasons
+from models_ml.retrieval import TopK, top_k_by_scores
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -52,6 +53,18 @@ class Recommender(Protocol):
         """The parameters that it was fitted with."""
         ...
 
+    def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
+        """Scores every item of a range for a block of people; what they have consumed is scored like the rest.
+
+        Args:
+            people: History of the people, over the items that the model was fitted on.
+            columns: Range of items to score.
+
+        Returns:
+            A fresh array, shape (people, items of the range); -inf where the model knows nothing.
+        """
+        ...
+
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
         """Ranks items for people by their history, without what they have consumed.
 
@@ -62,6 +75,16 @@ class Recommender(Protocol):
 
         Returns:
             Lists, shape (people, k); empty for people whom the model knows nothing about.
+        """
+        ...
+
+    def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
+        """Why each listed item is there.
+
+        Args:
+            people: History of the people, as it was ranked by.
+            items: Listed item indices, -1 for an empty place, shape (people, k).
+            most: Largest number of past items and of shared features that are named.
         """
         ...
 
@@ -82,6 +105,20 @@ def model_version(config: ModelConfig, interactions_fingerprint: str) -> str:
     """
     digest = hashlib.sha256(f"{config.fingerprint()}:{interactions_fingerprint}".encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
+
+
+def top_k_by_model(model: Recommender, people: Interactions, columns: range, k: int) -> TopK:
+    """The k best items of a model for each person by its dense scores, block by block, without what is consumed.
+
+    Memory is that of `top_k_by_scores` for each worker, besides what the model needs to score a block.
+    """
+    everyone = np.arange(people.shape[0])
+
+    def scores(start: int, stop: int) -> NDArray[np.float32]:
+        return model.scores(people.take(everyone[start:stop]), columns)
+
+    candidates = np.arange(columns.start, columns.stop, dtype=np.int64)
+    return top_k_by_scores(scores, people.shape, candidates, people.consumed(), k)
 
 
 def keys_to_array(keys: pa.StringArray) -> NDArray[np.str_]:

@@ -1,6 +1,6 @@
 """Lists of items related to an item, within and across domains.
 
-Holds the neighbours by the angle between item factors of the joint model: films for a film, contents for a film, and so on.
+Holds the neighbours by the angle between item factors of a model of all items: films for a film, contents for a film, and so on.
 Cosine, because the length of a factor mostly says how popular the item is.
 """
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from models_ml.als import ALSModel
 from models_ml.interactions import Interactions
 from models_ml.retrieval import NO_ITEM, TopK, top_k_by_factors, top_k_by_order
 from models_ml.selection import FittedModels
@@ -40,7 +39,7 @@ def score_related_items(
     """Related items on every target for every item.
 
     Args:
-        models: The fitted models; the joint one relates the items.
+        models: The fitted models; the one with factors of all items relates them.
         interactions: Item index and domains.
         k: Length of the lists.
         block_items: Items in one batch.
@@ -50,9 +49,10 @@ def score_related_items(
     Yields:
         Batches of `RELATED_SCHEMA`, by target, then by item, then by rank.
     """
-    joint = models.models[models.joint] if models.joint else None
+    relating = models.models[models.related] if models.related else None
     items = interactions.shape[1]
-    directions = _directions(joint.item_factors) if isinstance(joint, ALSModel) else np.zeros((items, 1), np.float32)
+    factors = getattr(relating, "item_factors", None)
+    directions = np.zeros((items, 1), np.float32) if factors is None else _directions(factors)
     for domain in interactions.domains:
         columns = interactions.domain_range(domain)
         fallback_version, fallback = models.fallback_for(domain)
@@ -66,8 +66,8 @@ def score_related_items(
                 lists.items[unknown], lists.scores[unknown] = popular.items, popular.scores
             is_fallback = np.zeros(len(block), dtype=np.int8)
             is_fallback[unknown] = 1
-            strategy = (joint.config.name if joint else fallback.config.name, fallback.config.name)
-            version = (models.joint or fallback_version, fallback_version)
+            strategy = (relating.config.name if relating else fallback.config.name, fallback.config.name)
+            version = (models.related or fallback_version, fallback_version)
             yield _batch(interactions, block, domain, lists, is_fallback, strategy, version)
 
 

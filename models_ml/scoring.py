@@ -1,22 +1,24 @@
-"""Scored lists of items for people, as Arrow batches.
+"""Ranked lists for everyone.
 
-Holds the last step: for every person and target the list of the model that serves the person's segment, filled up by
-popularity, with the strategy and the reason of each row. Which model serves which segment is decided in `selection`; titles
-and texts are joined in the warehouse.
+Holds the way from fitted models to the rows that are published: which segment a person is in, which model serves them, what rules
+and exploration make of the list, and why each item is in it. Keys and codes only: titles and texts are joined in the warehouse.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.als import ALSModel
-from models_ml.explain import strongest_reason
+from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
+from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import Interactions
-from models_ml.model import Recommender
-from models_ml.popularity import PopularityConfig
+from models_ml.model import ModelConfig
+from models_ml.reasons import Reasons
 from models_ml.retrieval import NO_ITEM
+from models_ml.rules import EXPLORATION, Ranked, Rules, RulesReport, apply_rules
+from models_ml.segment_popularity import SegmentPopularityModel
 from models_ml.selection import FittedModels
 from models_ml.serving import serve
 
@@ -30,125 +32,266 @@ SCORED_SCHEMA = pa.schema(
         ("strategy", pa.string()),
         ("reason_code", pa.string()),
         ("reason_item_key", pa.string()),
+        ("reason_share", pa.float64()),
+        ("reason_item_key_2", pa.string()),
+        ("reason_share_2", pa.float64()),
+        ("reason_item_key_3", pa.string()),
+        ("reason_share_3", pa.float64()),
+        ("reason_topic", pa.string()),
+        ("reason_segment", pa.string()),
+        ("propensity", pa.float64()),
+        ("rule", pa.string()),
         ("model_version", pa.string()),
     ]
 )
 
-REASON_CODES = ("because_you_enjoyed", "similar_taste", "other_side_taste", "popular_now", "popular")
+REASON_CODES = (
+    "because_you_enjoyed",
+    "similar_taste",
+    "other_side_taste",
+    "similar_people",
+    "shared_topics",
+    "popular_in_segment",
+    "popular_now",
+    "rising_now",
+    "popular",
+    "popular_then",
+    "new_here",
+    "picked_for_you",
+)
+_NO_REASON_OF_THEIR_OWN = {
+    "popularity": "popular",
+    "recent_popularity": "popular_now",
+    "rising": "rising_now",
+    "segment_popularity": "popular",
+    "contemporary_popularity": "popular_then",
+    "user_neighbours": "similar_people",
+}
+_MOST_REASONS = 3
+_MOST_TOPICS = 2
+_EXPLORED, _PINNED = "exploration", "rule"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoringConfig:
+    """How lists are made.
+
+    Attributes:
+        k: Length of the lists.
+        pool: Places of the pool that rules choose from, for each place of the list.
+        block_people: People in one batch; memory is about 400 bytes x people x k x pool, and that of the models.
+        explain: Whether to look for reasons of a person's own.
+        exploration: Share of the lists for items that little is known about.
+    """
+
+    k: int = 50
+    pool: int = 3
+    block_people: int = 2048
+    explain: bool = True
+    exploration: ExplorationConfig = dataclasses.field(default_factory=ExplorationConfig)
+
+
+class ListMaker:
+    """Makes the lists of all people, block by block, and keeps account of what rules did to them."""
+
+    def __init__(
+        self,
+        models: FittedModels,
+        interactions: Interactions,
+        config: ScoringConfig | None = None,
+        rules: Rules | None = None,
+    ):
+        self.models = models
+        self.interactions = interactions
+        self.config = config or ScoringConfig()
+        self.rules = rules or Rules((), {}, 1970)
+        self.reports: list[RulesReport] = []
+        self._versions = [*models.models]
+        self._explored: Mapping[str, ExplorationCandidates] = {
+            domain: exploration_candidates(interactions, interactions.domain_range(domain), self.config.exploration)
+            for domain in interactions.domains
+        }
+
+    @property
+    def report(self) -> RulesReport:
+        """What rules have done to the lists made so far."""
+        return RulesReport.total(self.reports)
+
+    def batches(self, user_keys: pa.Array | pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+        """Ranked items for every person on every target.
+
+        A person is served by the champion of their segment on the target: `warm` or `few` (much or little history there),
+        `cold` (history elsewhere only), `new` (none). Lists hold no consumed item and have dense ranks from 1; they are
+        shorter than k only where the target has nothing else or a rule says so. Scores never increase along a list, except
+        where rules or exploration moved an item.
+
+        The reason code follows from what speaks for the item: a past item of the target (`because_you_enjoyed`) or of
+        another side (`other_side_taste`), shared topics or people (`shared_topics`), a trait of the person
+        (`popular_in_segment`), or what the model is (`popular`, `popular_now`, `rising_now`, `popular_then`,
+        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned.
+
+        Args:
+            user_keys: Whom to serve, distinct, in the order of the output; strangers are served too.
+
+        Yields:
+            Batches of `SCORED_SCHEMA`, by target, then in the order of `user_keys`, then by rank.
+        """
+        keys = user_keys.combine_chunks() if isinstance(user_keys, pa.ChunkedArray) else user_keys
+        keys = keys.cast(pa.string())
+        positions = self.interactions.positions_of_users(keys)
+        for domain in self.interactions.domains:
+            for start in range(0, len(positions), self.config.block_people):
+                block = slice(start, min(start + self.config.block_people, len(positions)))
+                people = dataclasses.replace(self.interactions.take(positions[block]), user_keys=keys[block])
+                yield self._block(people, domain)
+
+    def _block(self, people: Interactions, domain: str) -> pa.RecordBatch:
+        """The lists of one block of people on one target."""
+        columns = people.domain_range(domain)
+        segments = serving_segments(people, domain)
+        ranked = self._pools(people, segments, domain)
+        lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k)
+        self.reports.append(report)
+        explored = self._explored[domain]
+        lists, propensity = explore(
+            lists,
+            people,
+            explored,
+            self.config.exploration,
+            forbidden=self.rules.forbidden(people, explored.items),
+        )
+        reasons, codes, named = self._reasons(people, segments, domain, lists)
+        return self._rows(people, domain, lists, propensity, reasons, codes, named)
+
+    def _pools(self, people: Interactions, segments: NDArray[np.int8], domain: str) -> Ranked:
+        """More than is shown, for rules to choose from; the origin is the position of the model's version."""
+        columns = people.domain_range(domain)
+        touched = any(rule.items[columns.start : columns.stop].any() for rule in self.rules.rules)
+        places = self.config.k * (self.config.pool if touched else 1)
+        shape = (people.shape[0], places)
+        ranked = Ranked.of(
+            np.full(shape, NO_ITEM, dtype=np.int32),
+            np.full(shape, -np.inf, dtype=np.float32),
+            np.full(shape, -1, dtype=np.int16),
+        )
+        fallback_version, fallback = self.models.fallback_for(domain)
+        for position, segment in enumerate(SERVING_SEGMENTS):
+            members = np.flatnonzero(segments == position)
+            if not members.size:
+                continue
+            version, model = self.models.model_for(domain, segment)
+            served = serve(model, fallback, people.take(members), columns, places)
+            ranked.items[members], ranked.scores[members] = served.lists.items, served.lists.scores
+            origins = np.where(
+                served.is_fallback, self._versions.index(fallback_version), self._versions.index(version)
+            )
+            ranked.origins[members] = np.where(served.lists.items == NO_ITEM, -1, origins)
+        return ranked
+
+    def _reasons(
+        self, people: Interactions, segments: NDArray[np.int8], domain: str, lists: Ranked
+    ) -> tuple[Reasons, NDArray[np.int8], NDArray[np.object_]]:
+        """What speaks for each place, its code, and the name of the segment that does."""
+        reasons = Reasons.nothing(lists.items.shape[0], lists.items.shape[1], _MOST_REASONS)
+        usual = np.zeros(lists.items.shape, dtype=np.int8)
+        named = np.full(lists.items.shape, None, dtype=np.object_)
+        for origin in np.unique(lists.origins[lists.origins >= 0]):
+            model = self.models.models[self._versions[origin]]
+            own = lists.origins == origin
+            usual[own] = REASON_CODES.index(_usual_code(model.config))
+            members = np.flatnonzero(own.any(axis=1))
+            if not self.config.explain:
+                continue
+            items = np.where(own[members], lists.items[members], NO_ITEM)
+            found = model.explain(people.take(members), items, _MOST_REASONS)
+            reasons.put(members, found, own[members])
+            if isinstance(model, SegmentPopularityModel) and len(model.value_texts):
+                texts = model.value_texts.astype(np.object_)[found.trait]
+                speaks = own[members] & (found.trait != NO_ITEM)
+                named[members] = np.where(speaks, texts, named[members])
+        columns = people.domain_range(domain)
+        first = reasons.items[:, :, 0]
+        codes = np.where(reasons.trait != NO_ITEM, REASON_CODES.index("popular_in_segment"), usual)
+        codes = np.where(reasons.features[:, :, 0] != NO_ITEM, REASON_CODES.index("shared_topics"), codes)
+        here = (first >= columns.start) & (first < columns.stop)
+        codes = np.where(
+            first != NO_ITEM,
+            np.where(here, REASON_CODES.index("because_you_enjoyed"), REASON_CODES.index("other_side_taste")),
+            codes,
+        )
+        by_taste = codes == REASON_CODES.index("similar_taste")
+        codes[by_taste & (segments == SERVING_SEGMENTS.index("cold"))[:, None]] = REASON_CODES.index("other_side_taste")
+        codes[lists.rules == EXPLORATION] = REASON_CODES.index("new_here")
+        codes[lists.rules >= 0] = REASON_CODES.index("picked_for_you")
+        return reasons, codes.astype(np.int8), named
+
+    def _rows(
+        self,
+        people: Interactions,
+        domain: str,
+        lists: Ranked,
+        propensity: NDArray[np.float64],
+        reasons: Reasons,
+        codes: NDArray[np.int8],
+        named: NDArray[np.object_],
+    ) -> pa.RecordBatch:
+        rows, ranks = np.nonzero(lists.items != NO_ITEM)
+        origins, rules = lists.origins[rows, ranks], lists.rules[rows, ranks]
+        source = np.where(origins >= 0, origins, len(self._versions) + (rules != EXPLORATION)).astype(np.int64)
+        names = [self.models.models[version].config.name for version in self._versions]
+        because: dict[str, pa.Array] = {}
+        for place in range(_MOST_REASONS):
+            suffix = "" if place == 0 else f"_{place + 1}"
+            items = reasons.items[rows, ranks, place]
+            because[f"reason_item_key{suffix}"] = people.item_keys.take(pa.array(items, mask=items == NO_ITEM))
+            shares = reasons.shares[rows, ranks, place].astype(np.float64)
+            because[f"reason_share{suffix}"] = pa.array(shares, mask=items == NO_ITEM)
+        values = {
+            "user_key": people.user_keys.take(pa.array(rows)),
+            "target_domain": pa.array([domain], pa.string()).take(pa.array(np.zeros(len(rows), dtype=np.int8))),
+            "rank": pa.array(ranks.astype(np.int32) + 1, pa.int32()),
+            "item_key": people.item_keys.take(pa.array(lists.items[rows, ranks])),
+            "score": pa.array(lists.scores[rows, ranks].astype(np.float64)),
+            "strategy": pa.array([*names, _EXPLORED, _PINNED], pa.string()).take(pa.array(source)),
+            "reason_code": pa.array(REASON_CODES, pa.string()).take(pa.array(codes[rows, ranks])),
+            **because,
+            "reason_topic": _topics(people, reasons.features[rows, ranks]),
+            "reason_segment": pa.array(named[rows, ranks].tolist(), pa.string()),
+            "propensity": pa.array(propensity[rows, ranks]),
+            "rule": self.rules.names(rules),
+            "model_version": pa.array([*self._versions, _EXPLORED, _PINNED], pa.string()).take(pa.array(source)),
+        }
+        return pa.RecordBatch.from_arrays([values[name] for name in SCORED_SCHEMA.names], schema=SCORED_SCHEMA)
 
 
 def score_people(
     models: FittedModels,
     interactions: Interactions,
     user_keys: pa.Array | pa.ChunkedArray,
-    *,
-    k: int = 50,
-    block_people: int = 2048,
-    explain: bool = True,
+    config: ScoringConfig | None = None,
+    rules: Rules | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Ranked items for every person on every target.
+    """Ranked items for every person on every target; see `ListMaker.batches`."""
+    return ListMaker(models, interactions, config, rules).batches(user_keys)
 
-    A person with history on the target is served by its warm champion, a person with history elsewhere only by its cold
-    champion, a person without any history by popularity. Lists hold no consumed item, have dense ranks from 1 and scores
-    that never increase; they are shorter than k only where the target has nothing else.
 
-    Reason codes: `because_you_enjoyed` (a model, with the own item that speaks most for this one in `reason_item_key`),
-    `similar_taste` (a model, no single item speaks for it), `other_side_taste` (a model, for a person without history on
-    the target; the item of the other side is in `reason_item_key`), `popular_now`, `popular`.
+def _usual_code(config: ModelConfig) -> str:
+    """Reason code of a model's rows where nothing of the person's own speaks for them."""
+    return _NO_REASON_OF_THEIR_OWN.get(config.name, "similar_taste")
+
+
+def _topics(people: Interactions, features: NDArray[np.int32]) -> pa.StringArray:
+    """Names of the features that a place shares with the person, joined; NULL where there is none.
 
     Args:
-        models: The fitted models.
-        interactions: History, over the items that the models were fitted on.
-        user_keys: Whom to serve, distinct, in the order of the output; people without any interaction are served too.
-        k: Length of the lists.
-        block_people: People in one batch.
-        explain: Whether to look for `reason_item_key`.
-
-    Yields:
-        Batches of `SCORED_SCHEMA`, by target, then in the order of `user_keys`, then by rank.
+        people: With the content of the items, which names the features.
+        features: Shape (rows, most), strongest first, -1 for none.
     """
-    if isinstance(user_keys, pa.ChunkedArray):
-        user_keys = user_keys.combine_chunks()
-    user_keys = pa.array(user_keys, pa.string()) if not isinstance(user_keys, pa.Array) else user_keys.cast(pa.string())
-    positions = interactions.positions_of_users(user_keys)
-    known = positions >= 0
-    any_history = np.zeros(len(positions), dtype=np.bool_)
-    any_history[known] = np.diff(interactions.indptr)[positions[known]] > 0
-    for domain in interactions.domains:
-        on_target = np.zeros(len(positions), dtype=np.bool_)
-        on_target[known] = interactions.people_with_history(domain)[positions[known]]
-        segment = np.where(on_target, "warm", np.where(any_history, "cold", "fallback"))
-        for start in range(0, len(positions), block_people):
-            stop = min(start + block_people, len(positions))
-            yield _score_block(
-                models,
-                interactions.take(positions[start:stop]),
-                user_keys[start:stop],
-                segment[start:stop],
-                domain,
-                k,
-                explain,
-            )
-
-
-def _score_block(
-    models: FittedModels,
-    people: Interactions,
-    user_keys: pa.Array,
-    segment: NDArray[np.str_],
-    domain: str,
-    k: int,
-    explain: bool,
-) -> pa.RecordBatch:
-    """The lists of one block of people on one target."""
-    columns = people.domain_range(domain)
-    fallback_version, fallback = models.fallback_for(domain)
-    versions = [*models.models]
-    shape = (len(user_keys), k)
-    items = np.full(shape, NO_ITEM, dtype=np.int32)
-    scores = np.zeros(shape, dtype=np.float32)
-    version = np.zeros(shape, dtype=np.int8)
-    reason = np.zeros(shape, dtype=np.int8)
-    reason_item = np.full(shape, NO_ITEM, dtype=np.int32)
-    for name in ("warm", "cold", "fallback"):
-        members = np.flatnonzero(segment == name)
-        if not members.size:
-            continue
-        own_version, model = models.model_for(domain, name)
-        history = people.take(members)
-        served = serve(model, fallback, history, columns, k)
-        items[members], scores[members] = served.lists.items, served.lists.scores
-        version[members] = np.where(served.is_fallback, versions.index(fallback_version), versions.index(own_version))
-        own_reason = np.full(served.is_fallback.shape, REASON_CODES.index(_reason(model, name)), dtype=np.int8)
-        if explain and isinstance(model, ALSModel):
-            because = strongest_reason(model, history, np.where(served.is_fallback, NO_ITEM, served.lists.items))
-            reason_item[members] = because
-            if name == "warm":
-                own_reason[because != NO_ITEM] = REASON_CODES.index("because_you_enjoyed")
-        reason[members] = np.where(served.is_fallback, REASON_CODES.index(_reason(fallback, "fallback")), own_reason)
-
-    rows, ranks = np.nonzero(items != NO_ITEM)
-    names = pa.array([models.models[version].config.name for version in versions], pa.string())
-    row_version = pa.array(version[rows, ranks])
-    row_reason_item = reason_item[rows, ranks]
-    return pa.RecordBatch.from_arrays(
-        [
-            user_keys.take(pa.array(rows)),
-            pa.array([domain], pa.string()).take(pa.array(np.zeros(len(rows), dtype=np.int8))),
-            pa.array(ranks.astype(np.int32) + 1, pa.int32()),
-            people.item_keys.take(pa.array(items[rows, ranks])),
-            pa.array(scores[rows, ranks].astype(np.float64), pa.float64()),
-            names.take(row_version),
-            pa.array(REASON_CODES, pa.string()).take(pa.array(reason[rows, ranks])),
-            people.item_keys.take(pa.array(row_reason_item, mask=row_reason_item == NO_ITEM)),
-            pa.array(versions, pa.string()).take(row_version),
-        ],
-        schema=SCORED_SCHEMA,
-    )
-
-
-def _reason(model: Recommender, segment: str) -> str:
-    """Reason code of a model's rows where no single item speaks for them."""
-    if isinstance(model.config, PopularityConfig):
-        return "popular" if model.config.half_life_days is None else "popular_now"
-    return "other_side_taste" if segment == "cold" else "similar_taste"
+    if people.content is None or not features.size:
+        return pa.nulls(len(features), pa.string())
+    distinct, inverse = np.unique(features[:, :_MOST_TOPICS], axis=0, return_inverse=True)
+    texts = [
+        " / ".join(people.content.names[feature] for feature in row if feature != NO_ITEM) or None
+        for row in distinct.tolist()
+    ]
+    return pa.array(texts, pa.string()).take(pa.array(inverse.reshape(-1)))

@@ -1,22 +1,27 @@
 """Search of parameters on the training part of a split.
 
-Holds the small grids that are tried and how one configuration is chosen among them. It never sees the test part; the split
-that it is given is an inner one. What the winner is compared with is decided in `selection`.
+Holds how configurations of one candidate are tried, judged and remembered. It never sees the test part; the split that it is
+given is an inner one. What there is to try is in `candidates`, what the winner is compared with is decided in `selection`.
 """
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import optuna
 import pyarrow as pa
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
 
-from models_ml.als import ALSConfig, Weighting, fit_als
 from models_ml.evaluation import SEGMENTS, EvaluationConfig, EvaluationTask, judge
+from models_ml.interactions import Interactions
 from models_ml.metrics import PERSON_METRICS
 from models_ml.model import ModelConfig, Recommender
-from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
+from models_ml.popularity import PopularityModel
 from models_ml.split import Split
 
 SEARCH_SCHEMA = pa.schema(
@@ -34,46 +39,48 @@ SEARCH_SCHEMA = pa.schema(
     ]
 )
 
-# (factors, regularization, alpha). Regularization grows with alpha: their ratio, about 5, matters more than either. Found on
-# ratings of two kinds: sparse ones (a person has 3 items in the median) want alpha 10 to 40, dense ones (100 items) alpha 1.
-DEFAULT_ALS_GRID: tuple[tuple[int, float, float], ...] = (
-    (64, 50.0, 10.0),
-    (64, 200.0, 40.0),
-    (64, 10.0, 1.0),
-    (32, 50.0, 10.0),
-    (128, 200.0, 40.0),
-)
+Parameters = Mapping[str, Any]
+Fit = Callable[[Interactions, ModelConfig], Recommender]
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-    """Parameters of the search.
+    """Budget of the search.
 
     Attributes:
-        als_grid: (factors, regularization, alpha) to try for each ALS, in this order.
-        weightings: Weightings to try; the first with the whole grid, the others with the best of the grid.
-        search_iterations: Alternations of an ALS that is tried; fewer than in the end, since the order of configurations settles
-            early.
-        iterations: Alternations of the chosen ALS.
-        half_lives: Half-lives in days to try for `recent_popularity`.
-        max_configs: Budget: largest number of configurations that are trained for one ALS; None tries all.
+        trials: Configurations of one candidate that are tried beyond those that it lists to be tried first.
+        seconds: Time after which no further configuration of a candidate is tried; None does without. With it, what is
+            found depends on the machine: it is for a search whose study is kept, not for a run that must be repeatable.
         cutoff: Cutoff of the NDCG that decides.
         max_people: Largest number of people for a target on whom a configuration is judged.
-        seed: Seed of the factors and of the sample of people.
+        seed: Seed of the sampler and of the sample of people.
     """
 
-    als_grid: tuple[tuple[int, float, float], ...] = DEFAULT_ALS_GRID
-    weightings: tuple[Weighting, ...] = ("weight", "strength")
-    search_iterations: int = 8
-    iterations: int = 15
-    half_lives: tuple[float, ...] = (90.0, 365.0, 1095.0)
-    max_configs: int | None = None
+    trials: int = 0
+    seconds: float | None = None
     cutoff: int = 10
     max_people: int = 4_000
     seed: int = 0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """What there is to try around one configuration.
+
+    Attributes:
+        base: The configuration in which parameters are replaced.
+        parameters: Distribution of each parameter that may be replaced, by its name.
+        first: Parameters to try first, in this order.
+        final: Parameters that the chosen configuration gets in the end, for instance more alternations than a trial has.
+    """
+
+    base: ModelConfig
+    parameters: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
+    first: tuple[Parameters, ...] = ({},)
+    final: Parameters = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """One configuration and how it did.
 
@@ -82,12 +89,14 @@ class Trial:
         scores: Mean NDCG for each (target, segment); NaN where there are no people, nothing if it failed.
         people: NDCG of each person of each target's task, shape (people,) each.
         failure: Why it could not be fitted.
+        model: The fitted model; None if it failed.
     """
 
     config: ModelConfig
     scores: Mapping[tuple[str, str], float]
     people: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     failure: str | None = None
+    model: Recommender | None = None
 
 
 class Validation:
@@ -113,7 +122,7 @@ class Validation:
             for segment in SEGMENTS:
                 members = people[domain][task.segments[segment]]
                 scores[domain, segment] = float(members.mean()) if members.size else float("nan")
-        return Trial(model.config, scores, people)
+        return Trial(model.config, scores, people, model=model)
 
     def record(self, name: str, trials: Sequence[Trial], chosen: Trial, domains: Sequence[str]) -> None:
         """Notes all trials of one search."""
@@ -131,95 +140,107 @@ class Validation:
                             "cutoff": self.cutoff,
                             "value": None if np.isnan(value) else value,
                             "users": int(self.tasks[domain].segments[segment].sum()),
-                            "is_chosen": trial is chosen,
+                            "is_chosen": trial.config == chosen.config,
                             "failure": trial.failure,
                         }
                     )
 
 
-def search_popularity(
-    validation: Validation, domain: str, half_lives: Sequence[float | None], relevance_threshold: float
-) -> Trial:
-    """Best popularity for one target: the sum of strengths or the number of people who like it, with each half-life.
-
-    Decided by NDCG over all people of the task; the first wins among equals.
-    """
-    trials = [
-        validation.try_model(fit_popularity(validation.split.train, config), [domain])
-        for half_life in half_lives
-        for config in (
-            PopularityConfig(half_life_days=half_life),
-            PopularityConfig(half_life_days=half_life, liked_at=relevance_threshold),
-        )
-    ]
-    chosen = best_trial(trials, lambda trial: trial.scores[domain, "all"])
-    validation.record(chosen.config.name, trials, chosen, [domain])
-    return chosen
-
-
-def search_als(
+def search(
+    name: str,
+    space: SearchSpace,
     validation: Validation,
-    domain: str | None,
     domains: Sequence[str],
-    config: SearchConfig,
     objective: Callable[[Trial], float],
-    progress: Callable[[str], None],
+    fit: Fit,
+    config: SearchConfig,
+    *,
+    storage: optuna.storages.BaseStorage | None = None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Trial:
-    """Best ALS by an objective over its trials; the first wins among equals. Its config has the final iterations.
+    """Best configuration of a candidate by an objective; the first wins among equals.
+
+    What is listed to be tried first is tried first; after that a tree-structured Parzen estimator proposes. With a storage the
+    study is kept: another call goes on where the last one ended, and what was tried is not tried again.
 
     Args:
+        name: Name of the candidate in the records.
+        space: What to try.
         validation: Inner split.
-        domain: Domain to train on, None for the joint model.
-        domains: Targets to judge it on.
-        config: What to try.
+        domains: Targets to judge on.
         objective: What to maximise; NaN never wins.
+        fit: Fits a model on interactions.
+        config: Budget.
+        storage: Where studies are kept; None keeps nothing.
         progress: Called with a line before each training.
-    """
-    trials: list[Trial] = []
 
-    def attempt(als: ALSConfig) -> None:
-        if config.max_configs is not None and len(trials) >= config.max_configs:
-            return
-        progress(f"search {als.name} {domain or '+'.join(domains)}: {_summary(als)}")
+    Returns:
+        The best trial with its model, as it was tried (without `space.final`).
+
+    Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NIPS 2011; Optuna's sampler, seeded.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=f"{name}/{'+'.join(domains)}",
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=len(space.first) + 4),
+        storage=storage,
+        load_if_exists=True,
+    )
+    done: dict[str, float] = {
+        trial.user_attrs["config"]: float(trial.values[0])
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state == TrialState.COMPLETE
+    }
+    trials: list[Trial] = []
+    best, best_value = Trial(space.base, {}, failure="nothing was tried"), -np.inf
+    started = time.monotonic()
+
+    def attempt(tried: ModelConfig) -> float:
+        nonlocal best, best_value
+        progress(f"search {name} {'+'.join(domains)}: {_summary(tried, space)}")
         try:
-            trials.append(validation.try_model(fit_als(validation.split.train, als), domains))
+            trial = validation.try_model(fit(validation.split.train, tried), domains)
         except ValueError as error:
             # A configuration without a finite solution loses; it does not end the run.
-            trials.append(Trial(als, {}, failure=str(error)))
+            trial = Trial(tried, {}, failure=str(error))
+        value = -np.inf if trial.failure else float(np.nan_to_num(objective(trial), nan=-np.inf))
+        trials.append(dataclasses.replace(trial, model=None))
+        if value > best_value or best.model is None:
+            best, best_value = trial, value
+        return value
 
-    for factors, regularization, alpha in config.als_grid:
-        attempt(
-            ALSConfig(
-                domain=domain,
-                factors=factors,
-                regularization=regularization,
-                alpha=alpha,
-                iterations=config.search_iterations,
-                weighting=config.weightings[0],
-                seed=config.seed,
-            )
-        )
-    best = best_trial(trials, objective).config
-    assert isinstance(best, ALSConfig)
-    for weighting in config.weightings[1:]:
-        attempt(dataclasses.replace(best, weighting=weighting))
-    chosen = best_trial(trials, objective)
-    validation.record(chosen.config.name, trials, chosen, domains)
-    assert isinstance(chosen.config, ALSConfig)
-    return dataclasses.replace(chosen, config=dataclasses.replace(chosen.config, iterations=config.iterations))
-
-
-def best_trial(trials: Sequence[Trial], objective: Callable[[Trial], float]) -> Trial:
-    """The trial with the largest objective; the first among equals, and the first of all if none has a number.
-
-    Raises:
-        ValueError: If there is no trial.
-    """
-    if not trials:
-        raise ValueError("nothing to choose from: the grid or the budget of the search is empty")
-    values = np.array([-np.inf if trial.failure else np.nan_to_num(objective(trial), nan=-np.inf) for trial in trials])
-    return trials[int(np.argmax(values))]
+    usual = {part: getattr(space.base, part) for part in space.parameters}
+    for parameters in space.first:
+        study.enqueue_trial({**usual, **parameters}, skip_if_exists=True)
+    budget = sum(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)) + config.trials
+    for _ in range(budget if space.parameters else 1):
+        if trials and config.seconds is not None and time.monotonic() - started > config.seconds:
+            break
+        asked = study.ask(dict(space.parameters))
+        tried = dataclasses.replace(space.base, **asked.params)
+        key = json.dumps(tried.to_json(), sort_keys=True)
+        asked.set_user_attr("config", key)
+        if key not in done:
+            done[key] = attempt(tried)
+        if np.isfinite(done[key]):
+            study.tell(asked, done[key])
+        else:
+            study.tell(asked, state=TrialState.FAIL)
+    earlier = [(value, key) for key, value in done.items() if value > best_value]
+    if earlier:
+        # Found in an earlier call: it has to be fitted again to be of use.
+        found = json.loads(max(earlier)[1])
+        attempt(dataclasses.replace(space.base, **{part: found[part] for part in space.parameters}))
+    validation.record(name, trials, best, domains)
+    return best
 
 
-def _summary(config: ALSConfig) -> str:
-    return f"{config.factors} factors, regularization {config.regularization:g}, alpha {config.alpha:g}, {config.weighting}"
+def finished(config: ModelConfig, space: SearchSpace) -> ModelConfig:
+    """The configuration that was chosen, with the parameters that it gets in the end."""
+    return dataclasses.replace(config, **space.final)
+
+
+def _summary(config: ModelConfig, space: SearchSpace) -> str:
+    values = config.to_json()
+    return ", ".join(f"{name} {values[name]}" for name in space.parameters) or "as it is"

@@ -1,40 +1,51 @@
 """Choosing the models that are served.
 
 Holds the protocol from interactions to champions: an outer split for the test, an inner split of its training part for search
-and choice, the evaluation of all candidates on the test part, and the fit of the chosen ones on everything. Lists for people
-are made in `scoring`, lists for items in `related`.
+and choice, the evaluation of all candidates on the test part, and the fit of the chosen ones on everything. What is tried is in
+`candidates`; lists for people are made in `scoring`, lists for items in `related`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import optuna
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.als import ALSConfig, ALSModel, fit_als
+from models_ml.blend import BlendConfig, BlendModel, fit_blend
+from models_ml.blends import blend_candidates
 from models_ml.bootstrap import paired_difference
+from models_ml.candidates import Candidate, candidates_for
 from models_ml.evaluation import (
     COMPARISON_SCHEMA,
     EVALUATION_SCHEMA,
-    SEGMENTS,
+    SERVING_SEGMENTS,
     EvaluationConfig,
+    Judgement,
+    cold_item_task,
     comparison_rows,
     evaluation_rows,
     evaluation_task,
     judge,
+    serving_segments,
 )
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, Recommender, model_version
+from models_ml.model import Arrays, ModelConfig, Recommender, keys_to_array, model_version
 from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
-from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, search_als, search_popularity
-from models_ml.split import SplitConfig, split_interactions
+from models_ml.registry import config_from_json, fit_model, model_from_arrays
+from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, finished, search
+from models_ml.split import Split, SplitConfig, split_interactions
 
 BASELINE = "popularity"
-# Simplest first: among equals the earlier one is champion.
-CANDIDATES = ("popularity", "recent_popularity", "als", "als_joint")
-SPLIT_NAME = "time_per_user"
+# The model that relates items, the first that there is: with content, items that nobody knows have neighbours too.
+RELATING = ("als_content", "als_joint")
+SERVED = "served"
+"""Name of the mix of champions in the evaluation: everybody's list as they get it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +54,15 @@ class SelectionConfig:
 
     Attributes:
         split: Split for the test; the inner one is the same with the next seed.
-        search: What is tried.
-        evaluation: How it is judged.
-        min_people: A segment with fewer people on the inner split has too little to choose by: popularity is its champion.
+        search: Budget of the search.
+        evaluation: How models are judged.
+        min_people: A segment with fewer people on the inner split has too little to choose by: it takes over a champion (see
+            `choose_champions`), and has no blend.
         must_beat_popularity: Whether another model can only be champion if the paired interval of its NDCG less
             popularity's, on the inner split, is above zero. A lead that is noise would publish worse lists than popularity.
+        candidates: Names of the candidates to try; None tries all. Popularity is always tried.
+        blend_members: Largest number of models in a blend; fewer than 2 makes no blends.
+        global_time: Whether the champions and popularity are also judged on a split at one point in time.
     """
 
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
@@ -55,10 +70,25 @@ class SelectionConfig:
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     min_people: int = 20
     must_beat_popularity: bool = True
+    candidates: tuple[str, ...] | None = None
+    blend_members: int = 4
+    global_time: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """All parameters as JSON values."""
         return dataclasses.asdict(self)
+
+
+COSTS_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("target_domain", pa.string()),
+        ("stage", pa.string()),
+        ("seconds", pa.float64()),
+        ("peak_megabytes", pa.float64()),
+    ]
+)
+"""One row for each stage (search, fit, evaluate) of a model: what it took on this machine, this time."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,11 +97,12 @@ class Selection:
 
     Attributes:
         configs: For each target the configuration of every candidate.
-        champions: For each target the name of the champion of every segment.
+        champions: For each target the name of the champion of every serving segment.
         fallbacks: For each target the popularity that fills up lists.
         search: All trials on the inner split, `SEARCH_SCHEMA`.
         evaluation: All candidates on the test part, `EVALUATION_SCHEMA`.
-        comparison: Champion less popularity on the test part, `COMPARISON_SCHEMA`.
+        comparison: Champion less each other model on the test part, `COMPARISON_SCHEMA`.
+        costs: What it took, `COSTS_SCHEMA`; the one part that differs from run to run.
         people: For each target how many people could be evaluated and how many were.
         interactions_fingerprint: Content of the interactions that everything was chosen on.
     """
@@ -82,6 +113,7 @@ class Selection:
     search: pa.Table
     evaluation: pa.Table
     comparison: pa.Table
+    costs: pa.Table
     people: Mapping[str, Mapping[str, int]]
     interactions_fingerprint: str
 
@@ -104,7 +136,7 @@ class Selection:
 
     @staticmethod
     def from_json(
-        choice: Mapping[str, Any], *, search: pa.Table, evaluation: pa.Table, comparison: pa.Table
+        choice: Mapping[str, Any], *, search: pa.Table, evaluation: pa.Table, comparison: pa.Table, costs: pa.Table
     ) -> "Selection":
         """The selection of `to_json` with its tables."""
         return Selection(
@@ -117,155 +149,186 @@ class Selection:
             search=search,
             evaluation=evaluation,
             comparison=comparison,
+            costs=costs,
             people=choice["people"],
             interactions_fingerprint=choice["interactions_fingerprint"],
         )
 
 
-def config_from_json(values: Mapping[str, Any]) -> ModelConfig:
-    """The configuration of `ModelConfig.to_json`.
+class Ledger:
+    """Notes what each stage of each model took."""
 
-    Raises:
-        ValueError: If the kind is unknown.
-    """
-    kinds: dict[str, type[ModelConfig]] = {"als": ALSConfig, "popularity": PopularityConfig}
-    if values.get("kind") not in kinds:
-        raise ValueError(f"unknown kind of model {values.get('kind')!r}, known are {', '.join(kinds)}")
-    return kinds[values["kind"]](**{name: value for name, value in values.items() if name != "kind"})
+    def __init__(self, progress: Callable[[str], None], peak_megabytes: Callable[[], float]):
+        self.progress = progress
+        self.rows: list[dict[str, object]] = []
+        self._peak_megabytes = peak_megabytes
+
+    @contextmanager
+    def stage(self, name: str, domain: str, stage: str) -> Iterator[None]:
+        """Says that a stage starts, and notes its time and the largest memory in it."""
+        self.progress(f"{stage} {name} {domain}")
+        self._peak_megabytes()
+        started = time.perf_counter()
+        yield
+        self.rows.append(
+            {
+                "model": name,
+                "target_domain": domain,
+                "stage": stage,
+                "seconds": time.perf_counter() - started,
+                "peak_megabytes": self._peak_megabytes(),
+            }
+        )
 
 
-def fit_model(interactions: Interactions, config: ModelConfig) -> Recommender:
-    """Fits the model that the configuration is of.
-
-    Raises:
-        TypeError: If there is no such model.
-    """
-    match config:
-        case ALSConfig():
-            return fit_als(interactions, config)
-        case PopularityConfig():
-            return fit_popularity(interactions, config)
-        case _:
-            raise TypeError(f"no model for a {type(config).__name__}")
+Known = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Parameters that an earlier, longer search found, by candidate and targets (joined by +)."""
 
 
 def select_models(
     interactions: Interactions,
     config: SelectionConfig | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    *,
+    known: Known | None = None,
+    peak_megabytes: Callable[[], float] = lambda: 0.0,
 ) -> Selection:
     """Searches, chooses and judges the models of every target.
 
     1. The outer split holds out the test part. Its training part is split again in the same way.
-    2. On the inner split, each candidate's parameters are searched and the champion of each target and segment is the
-       candidate with the largest NDCG as served, that is, with lists filled up by popularity, among those that beat
-       popularity.
-    3. All candidates are fitted on the outer training part and judged on the test part, which decides nothing.
+    2. On the inner split, each candidate's parameters are searched, the best are blended, and the champion of each target and
+       serving segment is the candidate with the largest NDCG as served, that is, with lists filled up by popularity,
+       among those that beat popularity.
+    3. All candidates are fitted on the outer training part and judged on the test part, which decides nothing. The
+       champions are judged on a split at one point in time as well.
 
     Args:
         interactions: Everything.
         config: Parameters.
         progress: Called with one line for each step that takes time.
+        known: Parameters that are tried before all others.
+        peak_megabytes: Gives the largest memory of the process since it was last asked; without it costs have time only.
     """
     config = config or SelectionConfig()
+    ledger = Ledger(progress, peak_megabytes)
     outer = split_interactions(interactions, config.split)
-    inner = split_interactions(outer.train, dataclasses.replace(config.split, seed=config.split.seed + 1))
-    capped = dataclasses.replace(config.evaluation, max_people=config.search.max_people, seed=config.search.seed)
-    validation = Validation(
-        inner,
-        {domain: evaluation_task(inner, domain, capped) for domain in interactions.domains},
-        config.evaluation,
-        config.search.cutoff,
-    )
-    trials = search_candidates(interactions, validation, config, progress)
-    champions, fallbacks = choose_champions(validation, trials, config)
+    validation = validation_of(outer.train, config)
+    trials = search_candidates(interactions, validation, config, ledger, known=known or {})
+    fallbacks = {domain: _fallback(validation, found, domain, config) for domain, found in trials.items()}
+    for domain in interactions.domains:
+        with ledger.stage("blend", domain, "search"):
+            trials[domain] |= blend_candidates(
+                validation, trials[domain], domain, members=config.blend_members, min_people=config.min_people
+            )
+    champions = choose_champions(validation, trials, fallbacks, config)
     configs = {domain: {name: trial.config for name, trial in found.items()} for domain, found in trials.items()}
 
     fingerprint = interactions.fingerprint()
-    fitted: dict[ModelConfig, Recommender] = {}
-    evaluation: list[dict[str, object]] = []
-    comparison: list[dict[str, object]] = []
-    people: dict[str, dict[str, int]] = {}
-    for domain in interactions.domains:
-        task = evaluation_task(outer, domain, config.evaluation)
-        people[domain] = {"eligible": task.eligible, "evaluated": len(task.people)}
-        if not len(task.people):
-            continue
-        judgements = {}
-        for name, model_config in configs[domain].items():
-            progress(f"evaluate {name} on {domain}: {len(task.people)} people")
-            if model_config not in fitted:
-                fitted[model_config] = fit_model(outer.train, model_config)
-            fallback = _popularity(fitted, outer.train, configs[domain][fallbacks[domain]])
-            judgements[name] = judge(fitted[model_config], fallback, outer, task, config.evaluation.cutoffs)
-            evaluation += evaluation_rows(
-                name,
-                model_version(model_config, fingerprint),
-                judgements[name],
-                task,
-                interactions.domain_range(domain),
-                champions[domain],
-                config.evaluation,
-                SPLIT_NAME,
-            )
-        comparison += comparison_rows(champions[domain], BASELINE, judgements, task, config.evaluation)
-
+    choice = _Choice(configs, champions, fallbacks, fingerprint, config.evaluation)
+    judged = _judge_split(outer, choice, ledger, only_served=False)
+    if config.global_time:
+        at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
+        judged = judged.with_more(_judge_split(at_once, choice, ledger, only_served=True))
     return Selection(
         configs=configs,
         champions=champions,
         fallbacks=fallbacks,
         search=pa.Table.from_pylist(validation.records, SEARCH_SCHEMA),
-        evaluation=pa.Table.from_pylist(evaluation, EVALUATION_SCHEMA),
-        comparison=pa.Table.from_pylist(comparison, COMPARISON_SCHEMA),
-        people=people,
+        evaluation=pa.Table.from_pylist(judged.evaluation, EVALUATION_SCHEMA),
+        comparison=pa.Table.from_pylist(judged.comparison, COMPARISON_SCHEMA),
+        costs=pa.Table.from_pylist(ledger.rows, COSTS_SCHEMA),
+        people=judged.people,
         interactions_fingerprint=fingerprint,
     )
+
+
+def validation_of(training: Interactions, config: SelectionConfig) -> Validation:
+    """The inner split of a training part, on which parameters are searched and champions chosen.
+
+    It hides twice as many sides and people as the outer one: those are few, and a champion has to be chosen by them.
+    """
+    twice = {name: min(0.5, 2 * getattr(config.split, name)) for name in ("hidden_share", "new_share")}
+    inner = split_interactions(training, dataclasses.replace(config.split, seed=config.split.seed + 1, **twice))
+    capped = dataclasses.replace(config.evaluation, max_people=config.search.max_people, seed=config.search.seed)
+    tasks = {domain: evaluation_task(inner, domain, capped) for domain in training.domains}
+    return Validation(inner, tasks, config.evaluation, config.search.cutoff)
 
 
 def search_candidates(
     interactions: Interactions,
     validation: Validation,
     config: SelectionConfig,
-    progress: Callable[[str], None],
+    ledger: Ledger,
+    *,
+    known: Known | None = None,
+    storage: optuna.storages.BaseStorage | None = None,
 ) -> dict[str, dict[str, Trial]]:
-    """The best trial of each candidate for each target; an ALS that no configuration could solve is no candidate."""
-    threshold = config.evaluation.relevance_threshold
-    found: dict[str, dict[str, Trial]] = {}
-    for domain in interactions.domains:
-        progress(f"search popularity {domain}")
-        plain = search_popularity(validation, domain, [None], threshold)
-        recent = search_popularity(validation, domain, config.search.half_lives, threshold)
-        found[domain] = {"popularity": plain, "recent_popularity": recent}
-        fallback = found[domain][_fallback(validation, found[domain], domain, config)].config
-        assert isinstance(fallback, PopularityConfig)
-        validation.fallbacks[domain] = fit_popularity(validation.split.train, fallback)
+    """The best trial of each candidate for each target; one that no configuration could solve is no candidate.
 
+    Args:
+        interactions: Which items each target has.
+        validation: Inner split.
+        config: Parameters.
+        ledger: Told each search.
+        known: Parameters that are tried before all others.
+        storage: Where studies are kept.
+    """
+    found: dict[str, dict[str, Trial]] = {domain: {} for domain in interactions.domains}
     trainable = [domain for domain in interactions.domains if len(interactions.domain_range(domain))]
-    for domain in trainable:
-        own = search_als(validation, domain, [domain], config.search, _warm_ndcg(domain), progress)
-        if not own.failure:
-            found[domain]["als"] = own
-    if trainable:
-        joint = search_als(validation, None, trainable, config.search, _mean_gain(found), progress)
-        if not joint.failure:
-            for domain in trainable:
-                found[domain]["als_joint"] = joint
+
+    def run(candidate: Candidate, domains: Sequence[str], objective: Callable[[Trial], float]) -> Trial:
+        before = {name: trial.config for name, trial in found[domains[0]].items()}
+        space = candidate.space(None if candidate.joint else domains[0], before)
+        targets = "+".join(domains)
+        if found_before := (known or {}).get((candidate.name, targets)):
+            space = dataclasses.replace(space, first=(found_before, *space.first))
+        with ledger.stage(candidate.name, targets, "search"):
+            trial = search(
+                candidate.name,
+                space,
+                validation,
+                domains,
+                objective,
+                fit_model,
+                config.search,
+                storage=storage,
+                progress=ledger.progress,
+            )
+        return dataclasses.replace(trial, config=finished(trial.config, space))
+
+    for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold):
+        if candidate.name != BASELINE and config.candidates is not None and candidate.name not in config.candidates:
+            continue
+        targets = [trainable] if candidate.joint else [[domain] for domain in interactions.domains]
+        for domains in targets:
+            if not domains:
+                continue
+            trial = run(candidate, domains, _objective(candidate, found))
+            for domain in domains if not trial.failure else ():
+                found[domain][candidate.name] = trial
+        if candidate.name in ("popularity", "recent_popularity"):
+            # What comes next is judged as served: filled up by the better of the two.
+            for domain in interactions.domains:
+                fallback = found[domain][_fallback(validation, found[domain], domain, config)].config
+                assert isinstance(fallback, PopularityConfig)
+                validation.fallbacks[domain] = fit_popularity(validation.split.train, fallback)
     return found
 
 
-def _warm_ndcg(domain: str) -> Callable[[Trial], float]:
-    """A platform's own model can serve only who has history there."""
-    return lambda trial: trial.scores.get((domain, "warm"), float("nan"))
+def _objective(candidate: Candidate, found: Mapping[str, Mapping[str, Trial]]) -> Callable[[Trial], float]:
+    """Mean over targets and the segments that decide, of the NDCG relative to popularity's.
 
-
-def _mean_gain(found: Mapping[str, Mapping[str, Trial]]) -> Callable[[Trial], float]:
-    """Mean over targets, warm and cold alike, of the NDCG relative to popularity: one joint model serves them all."""
+    For one target and segment that orders trials as the NDCG itself does; over several it keeps the one with large figures
+    from deciding alone.
+    """
 
     def objective(trial: Trial) -> float:
         gains = [
             value / base
             for (domain, segment), value in trial.scores.items()
-            if segment != "all" and (base := found[domain][BASELINE].scores[domain, segment]) > 0
+            if segment in candidate.decided_by
+            and np.isfinite(value)
+            and (base := found[domain][BASELINE].scores[domain, segment] if BASELINE in found[domain] else 1.0) > 0
         ]
         return float(np.mean(gains)) if gains else float("nan")
 
@@ -273,41 +336,48 @@ def _mean_gain(found: Mapping[str, Mapping[str, Trial]]) -> Callable[[Trial], fl
 
 
 def choose_champions(
-    validation: Validation, trials: Mapping[str, Mapping[str, Trial]], config: SelectionConfig
-) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """The champion of each target and segment, and the popularity that fills up."""
-    champions = {
-        domain: {segment: _champion(validation, found, domain, segment, config) for segment in SEGMENTS}
-        for domain, found in trials.items()
-    }
-    fallbacks = {domain: _fallback(validation, found, domain, config) for domain, found in trials.items()}
-    return champions, fallbacks
+    validation: Validation,
+    trials: Mapping[str, Mapping[str, Trial]],
+    fallbacks: Mapping[str, str],
+    config: SelectionConfig,
+) -> dict[str, dict[str, str]]:
+    """The champion of each target and serving segment.
+
+    A segment with too few people to choose by takes over a champion: `few` that of `warm`, the others what fills up lists.
+    """
+    champions: dict[str, dict[str, str]] = {}
+    for domain, found in trials.items():
+        own: dict[str, str] = {}
+        for segment in SERVING_SEGMENTS:
+            if int(validation.tasks[domain].segments[segment].sum()) >= config.min_people:
+                own[segment] = _champion(validation, found, domain, segment, config)
+            else:
+                own[segment] = own["warm"] if segment == "few" else fallbacks[domain]
+        champions[domain] = own
+    return champions
 
 
 def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
     """Name of the popularity that is best for everyone."""
-    popularities = {name: trial for name, trial in found.items() if isinstance(trial.config, PopularityConfig)}
+    popularities = {name: found[name] for name in ("popularity", "recent_popularity") if name in found}
     return _champion(validation, popularities, domain, "all", config)
 
 
 def _champion(
     validation: Validation, found: Mapping[str, Trial], domain: str, segment: str, config: SelectionConfig
 ) -> str:
-    """Name of the candidate with the largest NDCG among those that may win, the simplest among equals."""
+    """Name of the candidate with the largest NDCG among those that may win, the one tried earlier among equals."""
     members = validation.tasks[domain].segments[segment]
-    if int(members.sum()) < config.min_people:
+    if not members.any():
         return BASELINE
     able = [
         name
-        for name in CANDIDATES
-        if name in found
-        and (
-            name == BASELINE
-            or not config.must_beat_popularity
-            or _beats(found[name], found[BASELINE], domain, members, config.evaluation)
-        )
+        for name, trial in found.items()
+        if name == BASELINE
+        or not config.must_beat_popularity
+        or _beats(trial, found[BASELINE], domain, members, config.evaluation)
     ]
-    return max(able, key=lambda name: found[name].scores[domain, segment])
+    return max(able, key=lambda name: found[name].scores.get((domain, segment), -np.inf))
 
 
 def _beats(
@@ -324,13 +394,111 @@ def _beats(
     return bool(difference.low[0] > 0)
 
 
-def _popularity(
-    fitted: dict[ModelConfig, Recommender], interactions: Interactions, config: ModelConfig
-) -> PopularityModel:
-    model = fitted.get(config) or fit_model(interactions, config)
-    fitted[config] = model
-    assert isinstance(model, PopularityModel)
-    return model
+class Fits:
+    """Models fitted on one set of interactions, each configuration once, also where blends share it."""
+
+    def __init__(self, interactions: Interactions, progress: Callable[[str], None] = lambda line: None):
+        self.interactions = interactions
+        self.models: dict[ModelConfig, Recommender] = {}
+        self._progress = progress
+
+    def __contains__(self, config: ModelConfig) -> bool:
+        return config in self.models
+
+    def fit(self, config: ModelConfig) -> Recommender:
+        """The model of a configuration, fitted now or before."""
+        if config not in self.models:
+            if isinstance(config, BlendConfig):
+                model: Recommender = fit_blend(self.interactions, config, lambda _, member: self.fit(member))
+            else:
+                self._progress(f"fit {config.name}")
+                model = fit_model(self.interactions, config)
+            self.models[config] = model
+        return self.models[config]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Choice:
+    """What is judged on a test."""
+
+    configs: Mapping[str, Mapping[str, ModelConfig]]
+    champions: Mapping[str, Mapping[str, str]]
+    fallbacks: Mapping[str, str]
+    fingerprint: str
+    evaluation: EvaluationConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judged:
+    """Rows of a test."""
+
+    evaluation: list[dict[str, object]]
+    comparison: list[dict[str, object]]
+    people: dict[str, dict[str, int]]
+
+    def with_more(self, other: "_Judged") -> "_Judged":
+        """With the rows of another split; the counts of people stay those of the first."""
+        return _Judged(self.evaluation + other.evaluation, self.comparison + other.comparison, self.people)
+
+
+def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: bool) -> _Judged:
+    """Fits on the training part and judges on the held-out one."""
+    fits = Fits(split.train)
+    judged = _Judged([], [], {})
+    for domain, configs in choice.configs.items():
+        tasks = [evaluation_task(split, domain, choice.evaluation), cold_item_task(split, domain, choice.evaluation)]
+        judged.people[domain] = {"eligible": tasks[0].eligible, "evaluated": len(tasks[0].people)}
+        if not any(len(task.people) for task in tasks):
+            continue
+        champions, fallback_name = choice.champions[domain], choice.fallbacks[domain]
+        wanted = {BASELINE, fallback_name, *champions.values()} if only_served else {*configs}
+        judgements: tuple[dict[str, Judgement], ...] = ({}, {})
+        versions: dict[str, str] = {}
+        # The popularity that fills up is fitted first.
+        for name in sorted((name for name in configs if name in wanted), key=lambda name: name != fallback_name):
+            config = configs[name]
+            if config not in fits:
+                with ledger.stage(name, domain, "fit"):
+                    fits.fit(config)
+            fallback = fits.fit(configs[fallback_name])
+            assert isinstance(fallback, PopularityModel)
+            with ledger.stage(name, domain, "evaluate"):
+                for task, found in zip(tasks, judgements, strict=True):
+                    if len(task.people):
+                        found[name] = judge(
+                            fits.fit(config),
+                            fallback,
+                            split,
+                            task,
+                            choice.evaluation.cutoffs,
+                            content_people=choice.evaluation.content_people,
+                        )
+            versions[name] = model_version(config, choice.fingerprint)
+        versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])
+        for task, found in zip(tasks, judgements, strict=True):
+            if not found:
+                continue
+            found = {name: found[name] for name in configs if name in found}
+            found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
+            judged.evaluation.extend(evaluation_rows(found, versions, task, champions, choice.evaluation))
+            judged.comparison.extend(comparison_rows(champions, found, task, choice.evaluation))
+    return judged
+
+
+def _served(judgements: Mapping[str, Judgement], champions: Mapping[str, str], segment: NDArray[np.int8]) -> Judgement:
+    """What people get: each one's list from the champion of their segment."""
+    first = next(iter(judgements.values()))
+    mix = Judgement(np.empty_like(first.values), np.empty_like(first.content_values), np.empty_like(first.items))
+    for position, name in enumerate(SERVING_SEGMENTS):
+        members, own = segment == position, judgements[champions[name]]
+        mix.values[members] = own.values[members]
+        mix.content_values[members] = own.content_values[members]
+        mix.items[members] = own.items[members]
+    return mix
+
+
+def _version_of_mix(versions: Sequence[str]) -> str:
+    return f"{SERVED}-{hashlib.sha256(':'.join(versions).encode()).hexdigest()[:12]}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -340,15 +508,14 @@ class FittedModels:
     Attributes:
         item_keys: Item index that all of them share.
         models: Models by version.
-        served: Version by target and segment: `warm` (history on the target), `cold` (history elsewhere only) and
-            `fallback` (no history at all, and whatever is left to fill up).
-        joint: Version of the joint model, which relates items within and across domains; None if there is none.
+        served: Version by target and segment: the serving segments and `fallback`, which fills up what is left.
+        related: Version of the model with factors that relates items within and across domains; None if there is none.
     """
 
     item_keys: pa.StringArray
     models: Mapping[str, Recommender]
     served: Mapping[str, Mapping[str, str]]
-    joint: str | None
+    related: str | None
 
     def model_for(self, domain: str, segment: str) -> tuple[str, Recommender]:
         """Version and model that serve a segment on a target."""
@@ -362,39 +529,47 @@ class FittedModels:
         return version, model
 
     def to_arrays(self) -> tuple[dict[str, Any], Arrays]:
-        """A manifest of JSON values and the arrays it names; the item keys are stored once."""
+        """A manifest of JSON values and the arrays it names; item keys and members of blends are stored once."""
         arrays: Arrays = {}
+        versions = {id(model): version for version, model in self.models.items()}
         manifest: dict[str, Any] = {
             "models": {version: model.config.to_json() for version, model in self.models.items()},
+            "members": {
+                version: [versions[id(member)] for member in model.members]
+                for version, model in self.models.items()
+                if isinstance(model, BlendModel)
+            },
             "served": {domain: dict(served) for domain, served in self.served.items()},
-            "joint": self.joint,
+            "related": self.related,
         }
         for version, model in self.models.items():
-            for name, values in model.to_arrays().items():
-                arrays[name if name == "item_keys" else f"{version}/{name}"] = values
-        return manifest, arrays
+            own = {} if isinstance(model, BlendModel) else model.to_arrays()
+            arrays |= {f"{version}/{name}": values for name, values in own.items() if name != "item_keys"}
+        return manifest, {"item_keys": keys_to_array(self.item_keys), **arrays}
 
     @staticmethod
     def from_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> "FittedModels":
         """The models that `to_arrays` took apart."""
-        models: dict[str, Recommender] = {}
-        for version, values in manifest["models"].items():
-            own = {name.split("/", 1)[1]: arrays[name] for name in arrays if name.startswith(f"{version}/")}
-            own["item_keys"] = arrays["item_keys"]
-            config = config_from_json(values)
-            if isinstance(config, ALSConfig):
-                models[version] = ALSModel.from_arrays(own, config)
-            else:
-                assert isinstance(config, PopularityConfig)
-                models[version] = PopularityModel.from_arrays(own, config)
         item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return FittedModels(item_keys, models, manifest["served"], manifest["joint"])
+        configs = {version: config_from_json(values) for version, values in manifest["models"].items()}
+        models: dict[str, Recommender] = {}
+        for version, config in configs.items():
+            if not isinstance(config, BlendConfig):
+                own = {name.split("/", 1)[1]: arrays[name] for name in arrays if name.startswith(f"{version}/")}
+                models[version] = model_from_arrays({**own, "item_keys": arrays["item_keys"]}, config)
+        for version, members in manifest["members"].items():
+            config = configs[version]
+            assert isinstance(config, BlendConfig)
+            models[version] = BlendModel(config, item_keys, tuple(models[member] for member in members))
+        return FittedModels(
+            item_keys, {version: models[version] for version in configs}, manifest["served"], manifest["related"]
+        )
 
 
 def fit_models(
     interactions: Interactions, selection: Selection, progress: Callable[[str], None] = lambda line: None
 ) -> FittedModels:
-    """Fits on everything what was chosen: the champions, the fallbacks, and the joint model for related items.
+    """Fits on everything what was chosen: the champions, the fallbacks, and the model that relates items.
 
     Raises:
         ValueError: If the interactions are not those that the selection was made on.
@@ -402,24 +577,18 @@ def fit_models(
     fingerprint = interactions.fingerprint()
     if fingerprint != selection.interactions_fingerprint:
         raise ValueError("the interactions have changed since the models were selected; select again")
-    models: dict[str, Recommender] = {}
+    fits = Fits(interactions, progress)
 
     def fit(config: ModelConfig) -> str:
-        version = model_version(config, fingerprint)
-        if version not in models:
-            progress(f"fit {config.name}")
-            models[version] = fit_model(interactions, config)
-        return version
+        fits.fit(config)
+        return model_version(config, fingerprint)
 
     served: dict[str, dict[str, str]] = {}
-    joint: str | None = None
+    related: str | None = None
     for domain, configs in selection.configs.items():
-        names = {
-            "warm": selection.champions[domain]["warm"],
-            "cold": selection.champions[domain]["cold"],
-            "fallback": selection.fallbacks[domain],
-        }
+        names = {**selection.champions[domain], "fallback": selection.fallbacks[domain]}
         served[domain] = {segment: fit(configs[name]) for segment, name in names.items()}
-        if "als_joint" in configs:
-            joint = fit(configs["als_joint"])
-    return FittedModels(interactions.item_keys, models, served, joint)
+        if related is None and (relating := next((name for name in RELATING if name in configs), None)):
+            related = fit(configs[relating])
+    models = {model_version(config, fingerprint): model for config, model in fits.models.items()}
+    return FittedModels(interactions.item_keys, models, served, related)

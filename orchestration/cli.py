@@ -197,6 +197,52 @@ def check(
     return DONE if report.is_clean else DATA_AT_FAULT
 
 
+@app.command(epilog="Example: `zhiying tune --home /data/zhiying --minutes 60`")
+def tune(
+    home: Home = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.0, help="Budget of time for all models together.")
+    ] = 15.0,
+    as_json: Json = False,
+) -> int:
+    """Searches better parameters of the models, for longer than a run does.
+
+    The search is kept and resumed: on the same data another call goes on where the last one ended. The next run tries what was
+    found before all else, and uses it where it is better on its own validation.
+    """
+    import time
+
+    from orchestration.console import counted, show_rows, terminal
+    from orchestration.recommendations.tuning import tune as search
+
+    settings = _settings(home)
+    started, seconds = time.monotonic(), 60 * minutes
+    with terminal() as console, counted(console, "searching") as show:
+        found = search(
+            settings, seconds, lambda line: show(int(time.monotonic() - started), max(1, int(seconds)), line)
+        )
+    if as_json:
+        _print_json([entry.__dict__ for entry in found])
+        return DONE
+    rows = [
+        (
+            entry.candidate,
+            entry.targets,
+            entry.trials,
+            f"{entry.gain:.3f}",
+            ", ".join(f"{name} {_short(value)}" for name, value in sorted(entry.parameters.items())),
+        )
+        for entry in sorted(found, key=lambda entry: (entry.targets, -entry.gain))
+    ]
+    show_rows(_standard_output(), ["model", "targets", "tried", "NDCG against popularity", "best parameters"], rows)
+    print(f"Kept in {settings.tuned_file}; the next `{_program()} run` tries them first.")
+    return DONE
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 @app.command(epilog="Example: `zhiying ui --home /data/zhiying --port 3001`")
 def ui(
     home: Home = None,

@@ -233,7 +233,9 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
                 on champion.target_domain = popularity.target_domain and champion.segment = popularity.segment
                 and champion.metric = popularity.metric and champion.cutoff = popularity.cutoff
                 and champion.split = popularity.split and popularity.model = 'popularity'
-            where champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10
+            where
+                champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10
+                and champion.split <> 'global_time'
             order by all
             """
         ).fetchall()

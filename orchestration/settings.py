@@ -48,6 +48,8 @@ class Settings:
         memory_limit: DuckDB memory limit of one connection, as DuckDB writes it.
         seed: Seed of everything that draws.
         evaluated_people: Most people on whom a configuration is judged during the search.
+        exploration_share: Share of the places of a list, from the fourth on, that go to items that little is known about,
+            0 (none) to less than 1.
     """
 
     home: Path
@@ -61,6 +63,7 @@ class Settings:
     memory_limit: str = "2GB"
     seed: int = 20260131
     evaluated_people: int = 4000
+    exploration_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses values that would fail later, far from their cause.
@@ -78,6 +81,10 @@ class Settings:
             raise SettingsError(f"ZHIYING_MAX_QUARANTINE_SHARE: {self.max_quarantine_share} is not between 0 and 1")
         if not re.fullmatch(r"\d+(\.\d+)?\s*([KMGT]i?B|%)", self.memory_limit):
             raise SettingsError(f"ZHIYING_MEMORY_LIMIT: {self.memory_limit!r} is not a size; for instance 2GB")
+        if not 0 <= self.exploration_share < 1:
+            raise SettingsError(
+                f"ZHIYING_EXPLORATION_SHARE: {self.exploration_share} is not at least 0 and less than 1"
+            )
         if self.seed < 0:
             raise SettingsError(f"ZHIYING_SEED: {self.seed} is negative")
         for name in ("list_length", "related_length", "keep_publications", "evaluated_people"):
@@ -115,6 +122,7 @@ class Settings:
             "MEMORY_LIMIT": str,
             "SEED": int,
             "EVALUATED_PEOPLE": int,
+            "EXPLORATION_SHARE": float,
         }
         values: dict[str, object] = {}
         for variable, text in variables.items():
@@ -146,6 +154,16 @@ class Settings:
     def models_dir(self) -> Path:
         """Folder of the trained models, one sub-folder an address."""
         return self.home / "models"
+
+    @property
+    def tuned_file(self) -> Path:
+        """Parameters that a long search has found."""
+        return self.home / "tuning" / "parameters.json"
+
+    @property
+    def studies_dir(self) -> Path:
+        """What long searches have tried."""
+        return self.home / "tuning" / "studies"
 
     @property
     def published_dir(self) -> Path:
@@ -228,6 +246,8 @@ class Settings:
         values = {
             "as_of": None if self.as_of is None else self.as_of.isoformat(),
             "evaluated_people": self.evaluated_people,
+            "exploration_share": self.exploration_share,
+            "tuned": hashlib.sha256(self.tuned_file.read_bytes()).hexdigest() if self.tuned_file.exists() else None,
             "list_length": self.list_length,
             "related_length": self.related_length,
             "secret": hmac.new(self.secret(), b"settings", hashlib.sha256).hexdigest(),

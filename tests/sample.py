@@ -42,6 +42,17 @@ USER_ITEM = promised_table(
         "strategy": "varchar",
         "reason_code": "varchar",
         "reason": "varchar",
+        "reason_zh": "varchar",
+        "reason_item_key": "varchar",
+        "reason_item_key_2": "varchar",
+        "reason_item_key_3": "varchar",
+        "reason_topic": "varchar",
+        "reason_segment": "varchar",
+        "rule": "varchar",
+        "reason_share": "double",
+        "reason_share_2": "double",
+        "reason_share_3": "double",
+        "propensity": "double",
         "model_version": "varchar",
     },
     ("user_key", "target_domain", "rank"),
@@ -70,7 +81,11 @@ def write_build_file(file: Path) -> None:
             create table recommendations.user_item as
             select 'ann' as user_key, domain as target_domain, rank::integer as rank, 'film:' || rank as item_key,
                 rank::varchar as item_id, 'T' || rank as title, 1.0 / rank as score, 'als' as strategy,
-                'similar_taste' as reason_code, 'Because.' as reason, 'v1' as model_version
+                'because_you_enjoyed' as reason_code, 'Because.' as reason, '因为。' as reason_zh,
+                'film:2' as reason_item_key, 'knowledge:3' as reason_item_key_2, null::varchar as reason_item_key_3,
+                'drama' as reason_topic, null::varchar as reason_segment, null::varchar as rule,
+                0.5::double as reason_share, 0.25::double as reason_share_2, null::double as reason_share_3,
+                0.9::double as propensity, 'v1' as model_version
             from range(1, 4) as r(rank), (values ('film'), ('knowledge')) as d(domain)
             """
         )

@@ -5,12 +5,13 @@ create macro recommend(user_key, n := 10, domain := null) as table
     select
         list.target_domain,
         list.rank,
+        list.item_key,
         list.item_id,
         list.title,
         list.score,
         list.strategy,
         list.reason,
-        list.item_key
+        list.reason_zh
     from recommendations.user_item as list
     where
         list.user_key = user_key
@@ -39,12 +40,27 @@ create macro explain(user_key, item_id) as table
     select
         list.target_domain,
         list.rank,
+        list.item_key,
         list.title,
         list.score,
         list.strategy,
         list.reason_code,
         list.reason,
+        list.reason_zh,
+        first_item.title as past_item,
+        list.reason_share as past_share,
+        second_item.title as past_item_2,
+        list.reason_share_2 as past_share_2,
+        third_item.title as past_item_3,
+        list.reason_share_3 as past_share_3,
+        list.reason_topic as shared_topics,
+        list.reason_segment as segment,
+        list.rule,
+        list.propensity,
         list.model_version
     from recommendations.user_item as list
+    left join core.dim_item as first_item on list.reason_item_key = first_item.item_key
+    left join core.dim_item as second_item on list.reason_item_key_2 = second_item.item_key
+    left join core.dim_item as third_item on list.reason_item_key_3 = third_item.item_key
     where list.user_key = user_key and (list.item_id = item_id or list.item_key = item_id)
     order by list.target_domain;

@@ -4,10 +4,13 @@ An asset hands the next one the address of an artifact; the scored tables go int
 them as sources.
 """
 
-import resource
 from typing import Any
 
+import pyarrow as pa
 from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
     AssetExecutionContext,
     AssetIn,
     AssetKey,
@@ -20,8 +23,10 @@ from dagster import (
     asset,
 )
 
+from models_ml.rules import RulesReport
 from orchestration.recommendations import steps
 from orchestration.recommendations.charts import evaluation_picture
+from orchestration.recommendations.tuning import read_tuned
 from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.dbt import source_schema
 from orchestration.resources.transient import retried_when_transient
@@ -32,6 +37,20 @@ from orchestration.versions import models_version
 _GROUP = "recommendations"
 _INTERACTIONS = AssetKey([_GROUP, "interactions"])
 _MODELS = AssetKey([_GROUP, "models"])
+_USER_ITEM = AssetKey([_GROUP, "scored_user_item"])
+_CATALOGUE = [
+    AssetKey(["core", name])
+    for name in (
+        "bridge_item_person",
+        "bridge_item_topic",
+        "dim_content",
+        "dim_film",
+        "dim_item",
+        "dim_person",
+        "dim_topic",
+        "dim_user",
+    )
+]
 _PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]), "item_key")
 
 
@@ -49,12 +68,15 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
 
     @asset(
         key=_INTERACTIONS,
-        deps=[AssetKey(["features", "user_item_preference"])],
+        deps=[AssetKey(["features", "user_item_preference"]), *_CATALOGUE],
         group_name=_GROUP,
         kinds={"python", "arrow"},
         io_manager_key="addresses",
         pool=WRITER_POOL,
-        description="People x items with weight, strength and what was consumed, stored under the hash of its content.",
+        description=(
+            "People x items with weight, strength and what was consumed, who the people are and what the items are about, stored "
+            "under the hash of its content."
+        ),
     )
     def interactions(
         context: AssetExecutionContext, warehouse: WarehouseResource, artifacts: ArtifactStore
@@ -66,9 +88,17 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             artifact.address,
             metadata={
                 "address": artifact.address,
-                "people": document["people"],
-                "items": document["items"],
-                "pairs": document["pairs"],
+                **{
+                    name.replace("_", " "): document[name]
+                    for name in (
+                        "people",
+                        "people_with_history",
+                        "items",
+                        "items_with_history",
+                        "items_with_content",
+                        "pairs",
+                    )
+                },
                 "pairs by domain": MetadataValue.json(document["pairs_by_domain"]),
                 "filled share of the matrix": document["pairs"] / max(1, document["people"] * document["items"]),
             },
@@ -82,14 +112,18 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         io_manager_key="addresses",
         code_version=models_version(),
         description=(
-            "Popularity, recency-weighted popularity and implicit ALS, per platform and over both: parameters searched and "
+            "Popularity, ALS, EASE, neighbours, content, models of the other side and blends of them: parameters searched and "
             "champions chosen on an inner split, judged on an outer one, fitted on everything. Trained once for the same input, "
             "code and parameters."
         ),
     )
     def models(context: AssetExecutionContext, artifacts: ArtifactStore, interactions: str) -> Output[str]:
         artifact, is_new = steps.train_models(
-            artifacts.get(interactions), artifacts, config, lambda line: context.log.info("%s", line)
+            artifacts.get(interactions),
+            artifacts,
+            config,
+            lambda line: context.log.info("%s", line),
+            read_tuned(settings.tuned_file),
         )
         for address in artifacts.prune("models", keep=settings.keep_publications):
             context.log.info("forgot %s", address)
@@ -103,7 +137,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                 "champions": MetadataValue.json(document["choice"]["champions"]),
                 "parameters": MetadataValue.json(document["choice"]["configs"]),
                 "seconds": MetadataValue.json(document["seconds"]),
-                "peak memory of the process (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "costs": MetadataValue.md(costs_table(artifact.table("costs"))),
                 "people evaluated": MetadataValue.json(document["choice"]["people"]),
             },
         )
@@ -128,13 +162,20 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         )
 
     @asset(
-        key=[_GROUP, "scored_user_item"],
+        key=_USER_ITEM,
         metadata={"dagster/column_schema": source_schema(_GROUP, "scored_user_item")},
         ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
-        deps=[AssetKey(["core", "dim_user"])],
+        deps=[AssetKey(["core", "dim_user"]), AssetKey(["seeds", "recommendation_rules"])],
         group_name=_GROUP,
         kinds={"python", "duckdb"},
         pool=WRITER_POOL,
+        check_specs=[
+            AssetCheckSpec(
+                "rules_leave_no_list_empty",
+                asset=_USER_ITEM,
+                description="Warns of rules that emptied a list, or that change nothing because what they name is not there.",
+            )
+        ],
         description="One row per person, target domain and rank: everyone's list on both sides, without what was consumed.",
     )
     def scored_user_item(
@@ -145,8 +186,13 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         interactions: str,
     ) -> MaterializeResult[Any]:
         with retried_when_transient(), warehouse.writer() as connection:
-            rows = steps.write_user_item(
-                connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.list_length
+            rows, report, warnings = steps.write_user_item(
+                connection,
+                artifacts.get(models),
+                artifacts.get(interactions),
+                list_length=settings.list_length,
+                exploration_share=settings.exploration_share,
+                seed=settings.seed,
             )
             strategies = dict(
                 connection.execute(
@@ -158,13 +204,19 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             metadata={
                 "dagster/row_count": rows,
                 "people by strategy": MetadataValue.json(strategies),
+                "places decided by rules": MetadataValue.json(dict(report.places)),
+                "lists shortened by rules": len(report.shortened),
                 "dagster/column_lineage": TableColumnLineage(
                     {
                         "user_key": [TableColumnDep(AssetKey(["core", "dim_user"]), "user_key")],
-                        **{column: [_PREFERRED_ITEM] for column in ("item_key", "reason_item_key")},
+                        **{
+                            column: [_PREFERRED_ITEM]
+                            for column in ("item_key", "reason_item_key", "reason_item_key_2", "reason_item_key_3")
+                        },
                     }
                 ),
-            }
+            },
+            check_results=[judge_rules(report, warnings)],
         )
 
     @asset(
@@ -191,3 +243,43 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         return MaterializeResult(metadata={"dagster/row_count": rows, "dagster/column_lineage": lineage})
 
     return [interactions, models, model_evaluation, scored_user_item, scored_item_item]
+
+
+def judge_rules(report: RulesReport, warnings: tuple[str, ...]) -> AssetCheckResult:
+    """The verdict on what rules did to lists.
+
+    Args:
+        report: What they did.
+        warnings: A sentence for each rule that changes nothing.
+    """
+    found = [*warnings]
+    if report.emptied:
+        found.append(f"{len(report.emptied):,} of {report.lists:,} lists were emptied by exclusions")
+    return AssetCheckResult(
+        passed=not found,
+        severity=AssetCheckSeverity.WARN,
+        check_name="rules_leave_no_list_empty",
+        asset_key=_USER_ITEM,
+        description="; ".join(found) or None,
+        metadata={
+            "observed": len(report.emptied),
+            "expected": "no list emptied, no idle rule",
+            "lists shortened": len(report.shortened),
+            "lists in which a cap gave way": report.relaxed,
+            "people with an emptied list (first 20)": MetadataValue.json(list(report.emptied[:20])),
+        },
+    )
+
+
+def costs_table(costs: pa.Table) -> str:
+    """Markdown of what each model took, the dearest first.
+
+    Args:
+        costs: Rows of `models_ml.selection.COSTS_SCHEMA`.
+    """
+    lines = ["| model | targets | stage | seconds | peak memory (MB) |", "| --- | --- | --- | ---: | ---: |"]
+    lines.extend(
+        "| {model} | {target_domain} | {stage} | {seconds:.2f} | {peak_megabytes:,.0f} |".format(**row)
+        for row in costs.sort_by([("seconds", "descending")]).to_pylist()
+    )
+    return "\n".join(lines)

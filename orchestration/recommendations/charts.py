@@ -1,7 +1,11 @@
-"""Small pictures for the metadata of assets."""
+"""Pictures of the models' evaluation, as bytes for a report and as metadata of an asset.
+
+Holds how figures are drawn; what they are is decided in `models_ml.evaluation`.
+"""
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,39 +13,100 @@ import pyarrow as pa
 from dagster import MetadataValue
 from matplotlib.figure import Figure
 
-_COLOURS = {"champion": "#0b6e4f", "other": "#9aa5b1"}
+from models_ml.evaluation import SERVING_SEGMENTS
+
+_CHAMPION, _OTHER, _INK, _LATER = "#0b6e4f", "#b8c2cc", "#1f2933", "#c05621"
+_BASELINE = "popularity"
+# Evaluated at one point in time for everybody; drawn beside the split that decides.
+_GLOBAL_TIME = "global_time"
+_DOTS_PER_INCH = 100
+# Of the title, so that it breaks where the picture ends.
+_LETTERS_PER_INCH = 12
+
+
+def evaluation_png(
+    evaluation: pa.Table,
+    *,
+    metric: str = "ndcg",
+    cutoff: int = 10,
+    segments: Sequence[str] = SERVING_SEGMENTS,
+) -> bytes | None:
+    """One panel a target (rows) and segment (columns), models sorted, the champion in colour.
+
+    A bar is the mean over people with its interval. The dashed line is popularity, the diamond the same model on the split at
+    one point in time for everybody, where there is one.
+
+    Args:
+        evaluation: Rows of `EVALUATION_SCHEMA`.
+        metric: Which metric.
+        cutoff: At which length of the list.
+        segments: Which segments, in the order of the columns; one without any figure has no column.
+
+    Returns:
+        The picture, the same bytes for the same figures; None if there are none.
+    """
+    rows = [
+        row
+        for row in evaluation.to_pylist()
+        if row["metric"] == metric and row["cutoff"] == cutoff and row["segment"] in segments
+    ]
+    if not rows:
+        return None
+    targets = sorted({row["target_domain"] for row in rows})
+    shown = [segment for segment in segments if any(row["segment"] == segment for row in rows)]
+    most = max(len({row["model"] for row in rows if row["target_domain"] == target}) for target in targets)
+    figure = Figure(figsize=(3.3 * len(shown) + 0.2, (0.85 + 0.19 * most) * len(targets) + 0.7), layout="constrained")
+    axes = figure.subplots(len(targets), len(shown), squeeze=False)
+    for target, line in zip(targets, axes, strict=True):
+        for segment, axis in zip(shown, line, strict=True):
+            _panel(axis, target, segment, [r for r in rows if (r["target_domain"], r["segment"]) == (target, segment)])
+    title = f"{_label(metric)}@{cutoff} on what was held out, with 95 % intervals. Green: champion. Dashed: popularity."
+    if any(row["split"] == _GLOBAL_TIME for row in rows):
+        title += " Diamond: split at one point in time."
+    figure.suptitle(textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth())), fontsize=10)
+    buffer = io.BytesIO()
+    # Without the name and version of the library that wrote it.
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def evaluation_picture(evaluation: pa.Table, *, metric: str = "ndcg", cutoff: int = 10) -> MetadataValue[Any]:
-    """One panel a target and segment: every model's value with its interval, the champion in colour.
+    """The picture of `evaluation_png` as metadata that the UI shows in place.
 
     Args:
-        evaluation: Rows of the evaluation.
+        evaluation: Rows of `EVALUATION_SCHEMA`.
         metric: Which metric.
         cutoff: At which length of the list.
     """
-    rows = [row for row in evaluation.to_pylist() if row["metric"] == metric and row["cutoff"] == cutoff]
-    panels = sorted({(row["target_domain"], row["segment"]) for row in rows})
-    if not panels:
+    picture = evaluation_png(evaluation, metric=metric, cutoff=cutoff)
+    if picture is None:
         return MetadataValue.md("Nobody could be evaluated: too few interactions.")
-    figure = Figure(figsize=(3.2 * len(panels), 2.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, panel in zip(axes, panels, strict=True):
-        _panel(axis, panel, [row for row in rows if (row["target_domain"], row["segment"]) == panel])
-    figure.suptitle(f"{metric.upper()}@{cutoff} on what was held out, with 95 % intervals", fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return MetadataValue.md(f"![evaluation](data:image/png;base64,{encoded})")
+    return MetadataValue.md(f"![evaluation](data:image/png;base64,{base64.b64encode(picture).decode()})")
 
 
-def _panel(axis: Any, panel: tuple[str, str], rows: Sequence[dict[str, Any]]) -> None:
-    ordered = sorted(rows, key=lambda row: row["value"])
-    for position, row in enumerate(ordered):
-        colour = _COLOURS["champion" if row["is_champion"] else "other"]
-        axis.barh(position, row["value"], color=colour, height=0.6)
-        axis.plot([row["ci_low"], row["ci_high"]], [position, position], color="#1f2933", linewidth=1)
-    axis.set_yticks(range(len(ordered)), [row["model"] for row in ordered], fontsize=7)
-    axis.tick_params(axis="x", labelsize=7)
-    axis.set_title(f"{panel[0]}, {panel[1]} ({rows[0]['users']:,} people)", fontsize=8)
+def _panel(axis: Any, target: str, segment: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The models of one target and segment; an empty frame where nobody was evaluated."""
+    own = sorted((row for row in rows if row["split"] != _GLOBAL_TIME), key=lambda row: (row["value"], row["model"]))
+    later = {row["model"]: row["value"] for row in rows if row["split"] == _GLOBAL_TIME}
+    people = f"{own[0]['users']:,} people" if own else "nobody"
+    axis.set_title(f"{target}, {segment} ({people})", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(axis="x", labelsize=8)
+    for position, row in enumerate(own):
+        axis.barh(position, row["value"], color=_CHAMPION if row["is_champion"] else _OTHER, height=0.7)
+        axis.plot([row["ci_low"], row["ci_high"]], [position, position], color=_INK, linewidth=1)
+        if row["model"] in later:
+            axis.plot(later[row["model"]], position, "D", color="white", markeredgecolor=_LATER, markersize=4)
+        if row["model"] == _BASELINE:
+            axis.axvline(row["value"], color=_INK, linewidth=0.8, linestyle="--", zorder=0)
+    axis.set_yticks(range(len(own)), [row["model"] for row in own], fontsize=8)
+    for row, text in zip(own, axis.get_yticklabels(), strict=True):
+        if row["is_champion"]:
+            text.set_fontweight("bold")
+    axis.set_ylim(-0.6, max(len(own), 1) - 0.4)
+    axis.set_xlim(left=0)
+    axis.locator_params(axis="x", nbins=5)
+
+
+def _label(metric: str) -> str:
+    return metric.upper() if metric in ("ndcg", "map", "mrr") else metric.replace("_", " ").capitalize()

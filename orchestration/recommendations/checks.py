@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
@@ -13,6 +14,9 @@ from dagster import (
     asset_check,
 )
 
+from models_ml.audiences import near_identical_audiences
+from models_ml.selection import BASELINE
+from orchestration.recommendations.steps import load_interactions
 from orchestration.resources.artifacts import ArtifactStore
 
 
@@ -32,7 +36,37 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
     def champion_above_popularity(artifacts: ArtifactStore, models: str) -> AssetCheckResult:
         return judge_champions(artifacts.get(models).table("comparison").to_pylist())
 
-    return [champion_above_popularity]
+    @asset_check(
+        asset=AssetKey(["recommendations", "interactions"]),
+        name="catalogues_hold_no_product_twice",
+        blocking=False,
+        additional_ins={
+            "interactions": AssetIn(key=AssetKey(["recommendations", "interactions"]), input_manager_key="addresses")
+        },
+        description=(
+            "Warns of a film and a content with nearly the same audience: probably one product on both platforms, which makes "
+            "figures of the other side look better than they are."
+        ),
+    )
+    def catalogues_hold_no_product_twice(artifacts: ArtifactStore, interactions: str) -> AssetCheckResult:
+        return judge_audiences(near_identical_audiences(load_interactions(artifacts.get(interactions))))
+
+    return [champion_above_popularity, catalogues_hold_no_product_twice]
+
+
+def judge_audiences(pairs: pa.Table) -> AssetCheckResult:
+    """The verdict on pairs of items of both platforms with nearly the same audience.
+
+    Args:
+        pairs: Rows of `models_ml.audiences.near_identical_audiences`.
+    """
+    first = pairs.slice(0, 20).to_pylist()
+    return AssetCheckResult(
+        passed=not pairs.num_rows,
+        severity=AssetCheckSeverity.WARN,
+        description=f"{pairs.num_rows} pairs of items have nearly the same audience" if pairs.num_rows else None,
+        metadata={"observed": pairs.num_rows, "expected": 0, "pairs (first 20)": MetadataValue.json(first)},
+    )
 
 
 def judge_champions(
@@ -41,15 +75,13 @@ def judge_champions(
     """The verdict over all targets and segments.
 
     Args:
-        comparison: Champion less popularity, a row a target, segment, metric and cutoff. A segment whose champion is
-            popularity itself has nothing to prove.
+        comparison: Champion less each other model, a row a target, segment, split, metric and cutoff; those against popularity
+            are looked at. A segment whose champion is popularity itself has nothing to prove.
         metric: Which metric decides.
         cutoff: At which length of the list.
     """
     rows = [
-        row
-        for row in comparison
-        if row["metric"] == metric and row["cutoff"] == cutoff and row["model"] != row["baseline"]
+        row for row in comparison if row["metric"] == metric and row["cutoff"] == cutoff and row["baseline"] == BASELINE
     ]
     worse = [row for row in rows if row["ci_high"] < 0]
     unproven = [row for row in rows if row["ci_low"] <= 0 <= row["ci_high"]]
@@ -68,6 +100,6 @@ def judge_champions(
 
 def _line(row: dict[str, Any]) -> str:
     return (
-        f"{row['target_domain']}, {row['segment']}: {row['model']} {row['model_value']:.4f} against {row['baseline_value']:.4f}, "
-        f"difference {row['difference']:+.4f} ({row['ci_low']:+.4f} to {row['ci_high']:+.4f}, {row['users']:,} people)"
-    )
+        "{target_domain}, {segment} ({split}): {model} {model_value:.4f} against {baseline_value:.4f}, "
+        "difference {difference:+.4f} ({ci_low:+.4f} to {ci_high:+.4f}, {users:,} people)"
+    ).format(**row)

@@ -8,29 +8,74 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from models_ml import (
-    RELATED_SCHEMA,
-    SCORED_SCHEMA,
-    EvaluationConfig,
-    FittedModels,
-    Interactions,
-    SearchConfig,
-    SelectionConfig,
-    SplitConfig,
-    fit_models,
-    interactions_from_arrow,
-    score_people,
-    score_related_items,
-    select_models,
-)
+from models_ml.content import ItemContent, item_content_from_arrow
+from models_ml.evaluation import EvaluationConfig
+from models_ml.exploration import ExplorationConfig
+from models_ml.interactions import Interactions, interactions_from_arrow
+from models_ml.related import RELATED_SCHEMA, score_related_items
+from models_ml.rules import RulesReport, rules_from_arrow
+from models_ml.scoring import SCORED_SCHEMA, ListMaker, ScoringConfig
+from models_ml.search import SearchConfig
+from models_ml.selection import FittedModels, Known, SelectionConfig, fit_models, select_models
+from models_ml.split import SplitConfig
+from models_ml.traits import traits_from_arrow
+from orchestration.recommendations.memory import PeakMemory
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.settings import Settings
 from orchestration.versions import models_version
 
 DOMAINS = ("film", "knowledge")
 SCHEMA = "recommendations"
+TRAITS = ("country", "region", "device", "gender", "birth_decade")
+
+_PREFERENCES = """
+select user_key, item_key, domain, weight, strength, is_consumed, last_at
+from features.user_item_preference
+order by user_key, item_key
+"""
+
+_PEOPLE = """
+select user_key, country, region, device, gender, birth_decade
+from core.dim_user
+order by user_key
+"""
+
+# Whatever a platform can show, whether anybody has had to do with it or not, and all that is said about it.
+_ITEMS = """
+with topics as (
+    select bridges.item_key, list(topics.topic order by topics.topic) as topics
+    from core.bridge_item_topic as bridges
+    inner join core.dim_topic as topics on bridges.topic_key = topics.topic_key
+    group by all
+),
+
+people as (
+    select bridges.item_key, list(distinct people.person_name order by people.person_name) as people
+    from core.bridge_item_person as bridges
+    inner join core.dim_person as people on bridges.person_key = people.person_key
+    group by all
+)
+
+select
+    items.item_key,
+    items.domain,
+    items.item_id,
+    items.title,
+    items.kind,
+    items.language,
+    concat_ws(' ', contents.summary, films.original_title, films.synopsis) as text,
+    topics.topics,
+    people.people
+from core.dim_item as items
+left join core.dim_content as contents on items.item_key = contents.item_key
+left join core.dim_film as films on items.item_key = films.item_key
+left join topics on items.item_key = topics.item_key
+left join people on items.item_key = people.item_key
+order by items.item_key
+"""
 
 
 def selection_config(settings: Settings) -> SelectionConfig:
@@ -42,36 +87,53 @@ def selection_config(settings: Settings) -> SelectionConfig:
     )
 
 
+def read_interactions(connection: duckdb.DuckDBPyConnection) -> Interactions:
+    """What people did, who they are and what the items are about, from the warehouse."""
+    people = connection.execute(_PEOPLE).to_arrow_table()
+    items = connection.execute(_ITEMS).to_arrow_table()
+    history = _history(connection.execute(_PREFERENCES).to_arrow_table(), people, items)
+    return history.with_content(item_content_from_arrow(items, history.item_keys))
+
+
 def collect_interactions(connection: duckdb.DuckDBPyConnection, store: ArtifactStore) -> Artifact:
-    """Stores the preferences of the warehouse under the hash of their content.
+    """Stores the preferences of the warehouse, its people and its catalogue under the hash of their content.
 
     Args:
         connection: Reader of the build file.
         store: Where artifacts are kept.
     """
-    table = connection.execute(
-        """
-        select user_key, item_key, domain, weight, strength, is_consumed, last_at
-        from features.user_item_preference
-        order by user_key, item_key
-        """
-    ).to_arrow_table()
-    interactions = interactions_from_arrow(table, domains=DOMAINS)
+    interactions = read_interactions(connection)
+    content = interactions.content
+    assert content is not None
     address = store.address("interactions", inputs=[interactions.fingerprint()], code="", parameters={})
-    users, items = interactions.shape
+    users, catalogue = interactions.shape
     document = {
         "people": users,
-        "items": items,
+        "people_with_history": int((np.diff(interactions.indptr) > 0).sum()),
+        "items": catalogue,
+        "items_with_history": len(np.unique(interactions.indices)),
+        "items_with_content": int((np.diff(content.features.indptr) > 0).sum()),
         "pairs": interactions.entries,
         "pairs_by_domain": {domain: int(interactions.domain_mask(domain).sum()) for domain in DOMAINS},
         "consumed": int(interactions.is_consumed.sum()),
     }
-    return store.put(address, document=document, tables={"preference": table})
+    tables = {
+        "preference": connection.execute(_PREFERENCES).to_arrow_table(),
+        "person": connection.execute(_PEOPLE).to_arrow_table(),
+        "item": connection.execute(_ITEMS).to_arrow_table(),
+    }
+    return store.put(address, document=document, tables=tables, arrays={"content": content.to_arrays()})
 
 
 def load_interactions(artifact: Artifact) -> Interactions:
     """The interactions of an artifact that `collect_interactions` stored."""
-    return interactions_from_arrow(artifact.table("preference"), domains=DOMAINS)
+    history = _history(artifact.table("preference"), artifact.table("person"), artifact.table("item"))
+    return history.with_content(ItemContent.from_arrays(artifact.arrays("content")))
+
+
+def _history(preferences: pa.Table, people: pa.Table, items: pa.Table) -> Interactions:
+    history = interactions_from_arrow(preferences, domains=DOMAINS, users=people["user_key"], items=items)
+    return history.with_traits(traits_from_arrow(people, history.user_keys, TRAITS))
 
 
 def train_models(
@@ -79,6 +141,7 @@ def train_models(
     store: ArtifactStore,
     config: SelectionConfig,
     progress: Callable[[str], None] = lambda _: None,
+    known: Known | None = None,
 ) -> tuple[Artifact, bool]:
     """Chooses the models by evaluation and fits them on everything, unless that was done before.
 
@@ -87,17 +150,24 @@ def train_models(
         store: Where artifacts are kept.
         config: The protocol.
         progress: Told each step that takes time.
+        known: Parameters that a long search has found.
 
     Returns:
         The artifact, and whether it was made now.
     """
-    address = store.address("models", inputs=[interactions.address], code=models_version(), parameters=config.to_json())
+    found_before = {"/".join(key): dict(parameters) for key, parameters in sorted((known or {}).items())}
+    address = store.address(
+        "models",
+        inputs=[interactions.address],
+        code=models_version(),
+        parameters={"protocol": config.to_json(), "tuned": found_before},
+    )
     found = store.find(address)
     if found is not None:
         return found, False
     started = time.perf_counter()
     history = load_interactions(interactions)
-    selection = select_models(history, config, progress)
+    selection = select_models(history, config, progress, known=known, peak_megabytes=PeakMemory())
     selected = time.perf_counter()
     fitted = fit_models(history, selection)
     manifest, arrays = fitted.to_arrays()
@@ -105,12 +175,18 @@ def train_models(
         "choice": selection.to_json(),
         "fitted": manifest,
         "config": config.to_json(),
+        "tuned": found_before,
         "seconds": {
             "search and evaluation": round(selected - started, 2),
             "fitting": round(time.perf_counter() - selected, 2),
         },
     }
-    tables = {"evaluation": selection.evaluation, "comparison": selection.comparison, "search": selection.search}
+    tables = {
+        "evaluation": selection.evaluation,
+        "comparison": selection.comparison,
+        "search": selection.search,
+        "costs": selection.costs,
+    }
     return store.put(address, document=document, arrays={"models": arrays}, tables=tables), True
 
 
@@ -126,16 +202,43 @@ def write_evaluation(connection: duckdb.DuckDBPyConnection, models: Artifact) ->
 
 
 def write_user_item(
-    connection: duckdb.DuckDBPyConnection, models: Artifact, interactions: Artifact, *, list_length: int
-) -> int:
-    """Replaces `recommendations.scored_user_item` by lists for every person of `core.dim_user`; returns its number of rows."""
+    connection: duckdb.DuckDBPyConnection,
+    models: Artifact,
+    interactions: Artifact,
+    *,
+    list_length: int,
+    exploration_share: float = 0.0,
+    seed: int = 0,
+) -> tuple[int, RulesReport, tuple[str, ...]]:
+    """Replaces `recommendations.scored_user_item` by lists for every person of `core.dim_user`.
+
+    Args:
+        connection: Writer of the build file.
+        models: What to score with.
+        interactions: What it was trained on.
+        list_length: Ranks per person and target.
+        exploration_share: Share of the places for items that little is known about.
+        seed: Seed of which places those are.
+
+    Returns:
+        Number of rows, what the rules did, and what is wrong with rules that change nothing.
+    """
     user_keys = connection.execute("select user_key from core.dim_user order by user_key").to_arrow_table()["user_key"]
-    batches = score_people(load_models(models), load_interactions(interactions), user_keys, k=list_length)
-    rows = _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, batches))
+    history = load_interactions(interactions)
+    ((as_of,),) = connection.execute("select epoch_us(as_of) from raw.run").fetchall()
+    rules = rules_from_arrow(
+        connection.execute("from seeds.recommendation_rules").to_arrow_table(),
+        interactions.table("item"),
+        history,
+        as_of,
+    )
+    config = ScoringConfig(k=list_length, exploration=ExplorationConfig(share=exploration_share, seed=seed))
+    lists = ListMaker(load_models(models), history, config, rules)
+    rows = _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
     # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).
     connection.execute("create schema if not exists meta")
     connection.execute("create or replace table meta.scored as select time_zone, batch, as_of from raw.run")
-    return rows
+    return rows, lists.report, rules.warnings
 
 
 def write_item_item(

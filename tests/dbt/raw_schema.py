@@ -1,4 +1,4 @@
-"""Raw tables for tests of the dbt project: made from its source declarations, filled by hand, without the loader.
+"""Source tables for tests of the dbt project: made from its declarations, filled by hand, without loader and models.
 
 A test writes the rows that matter to it; every column that it leaves out is NULL. Deliveries get a ledger row each, so
 that the load audit has something to read.
@@ -18,8 +18,31 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 def raw_sources() -> dict[str, dict[str, str]]:
     """Columns and types of every raw table, in the order of the declaration."""
+    return _declared("staging")
+
+
+def make_scored_tables(connection: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Makes the tables that the models write, as they are declared, with the given rows in place of any former ones.
+
+    Args:
+        connection: A connection to the build file.
+        rows: Rows by table; a column that a row leaves out is NULL, and a table that has none is empty.
+    """
+    connection.execute("create schema if not exists recommendations")
+    for table, columns in _declared("recommendations").items():
+        listed = ", ".join(f'"{name}" {data_type}' for name, data_type in columns.items())
+        connection.execute(f'create or replace table recommendations."{table}" ({listed})')
+        for row in rows.get(table, ()):
+            names = ", ".join(f'"{name}"' for name in row)
+            connection.execute(
+                f'insert into recommendations."{table}" ({names}) values ({", ".join("?" * len(row))})',
+                list(row.values()),
+            )
+
+
+def _declared(station: str) -> dict[str, dict[str, str]]:
     declared: dict[str, dict[str, str]] = {}
-    sources = yaml.safe_load((PROJECT / "models" / "staging" / "_sources.yml").read_text())["sources"]
+    sources = yaml.safe_load((PROJECT / "models" / station / "_sources.yml").read_text())["sources"]
     for table in (table for source in sources for table in source["tables"]):
         declared[table.get("identifier", table["name"])] = {c["name"]: c["data_type"] for c in table["columns"]}
     return declared

@@ -46,6 +46,8 @@ NULLABLE_REFERENCES = {
     ("fct_purchase", "campaign_key"),
     ("fct_exposure", "item_key"),
     ("user_item", "reason_item_key"),
+    ("user_item", "reason_item_key_2"),
+    ("user_item", "reason_item_key_3"),
 }
 
 

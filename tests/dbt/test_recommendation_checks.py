@@ -4,19 +4,72 @@ import duckdb
 import pytest
 
 from tests.dbt.invocation import PASS_1, PASS_2
-from tests.dbt.raw_schema import account_key
+from tests.dbt.raw_schema import account_key, make_scored_tables
 
 ANN, BEN = account_key("film", "ann"), account_key("film", "ben")
 CAL = account_key("knowledge", "cal")
 
+
+def recommended(user_key, domain, rank, item_key, score, reason_code="popular", **columns):
+    return {
+        "user_key": user_key,
+        "target_domain": domain,
+        "rank": rank,
+        "item_key": item_key,
+        "score": score,
+        "strategy": "als",
+        "reason_code": reason_code,
+        "propensity": 1.0,
+        "model_version": "v1",
+        **columns,
+    }
+
+
 GOOD = [
-    (ANN, "film", 1, "film:m2", 0.9, "als", "popular", None, "v1"),
-    (ANN, "film", 2, "film:m3", 0.8, "als", "popular", None, "v1"),
-    (ANN, "knowledge", 1, "knowledge:c1", 0.9, "als", "because_you_enjoyed", "film:m1", "v1"),
-    (BEN, "film", 1, "film:m1", 0.9, "als", "popular", None, "v1"),
-    (BEN, "knowledge", 1, "knowledge:c1", 0.9, "als", "popular", None, "v1"),
-    (CAL, "film", 1, "film:m1", 0.9, "popularity", "popular", None, "v1"),
+    recommended(ANN, "film", 1, "film:m2", 0.9),
+    recommended(ANN, "film", 2, "film:m3", 0.8, "new_here", propensity=0.05, rule="exploration"),
+    recommended(
+        ANN, "knowledge", 1, "knowledge:c1", 0.9, "because_you_enjoyed", reason_item_key="film:m1", reason_share=1
+    ),
+    recommended(BEN, "film", 1, "film:m1", 0.9, "popular_in_segment", reason_segment="Guangdong"),
+    recommended(
+        BEN,
+        "knowledge",
+        1,
+        "knowledge:c1",
+        0.9,
+        "other_side_taste",
+        reason_item_key="film:m3",
+        reason_share=0.5,
+        reason_item_key_2="film:m2",
+        reason_share_2=0.25,
+        reason_item_key_3="film:m4",
+        reason_share_3=0.25,
+    ),
+    recommended(CAL, "film", 1, "film:m1", 0.9, "shared_topics", reason_topic="drama / Ang Lee"),
 ]
+RELATED = {
+    "item_key": "film:m1",
+    "target_domain": "film",
+    "rank": 1,
+    "related_item_key": "film:m2",
+    "score": 0.5,
+    "strategy": "als",
+    "model_version": "v1",
+}
+MEASURED = {
+    "model": "als",
+    "target_domain": "film",
+    "segment": "warm",
+    "metric": "ndcg",
+    "cutoff": 10,
+    "value": 0.1,
+    "ci_low": 0.05,
+    "ci_high": 0.15,
+    "users": 2,
+    "is_champion": True,
+    "model_version": "v1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,56 +101,78 @@ def warehouse(dbt, fresh_raw):
     return dbt
 
 
-def lists(warehouse, rows):
-    """Runs the second pass over the given lists; returns the names of the tests that failed."""
+def lists(warehouse, rows, measured=()):
+    """Runs the second pass over the given lists; returns the run with the names of the tests that failed."""
     with duckdb.connect(str(warehouse.build_file)) as connection:
-        connection.execute("create schema if not exists recommendations")
-        connection.execute(
-            "create or replace table recommendations.scored_user_item (user_key varchar, target_domain varchar, "
-            "rank integer, item_key varchar, score double, strategy varchar, reason_code varchar, "
-            "reason_item_key varchar, model_version varchar)"
-        )
-        connection.executemany("insert into recommendations.scored_user_item values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        connection.execute(
-            "create or replace table recommendations.scored_item_item as select 'film:m1' as item_key, "
-            "'film' as target_domain, 1::integer as rank, 'film:m2' as related_item_key, 0.5::double as score, "
-            "'als' as strategy, 'v1' as model_version"
-        )
-        connection.execute(
-            "create or replace table recommendations.model_evaluation as select 'als' as model, 'film' as target_domain, "
-            "'all' as segment, 'ndcg' as metric, 10::integer as cutoff, 0.1::double as value, 0.05::double as ci_low, "
-            "0.15::double as ci_high, 2::integer as users, 'time' as split, true as is_champion, 'v1' as model_version"
+        make_scored_tables(
+            connection, {"scored_user_item": rows, "scored_item_item": [RELATED], "model_evaluation": measured}
         )
     ran = warehouse("build", *PASS_2)
     assert ran.statuses, ran.output
     return ran
 
 
-def test_good_lists_pass_and_read_well(warehouse):
+@pytest.fixture(scope="module")
+def good(warehouse):
+    """The lists above, and one model measured on two splits."""
+    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "random"}]
+    return lists(warehouse, GOOD, measured)
+
+
+def test_good_lists_pass(good):
     """Cal has no list of knowledge, because nothing is left for him there: that is said, and stops nobody."""
-    ran = lists(warehouse, GOOD)
-    assert ran.succeeded, ran.output
-    assert ran.named("warn") == {"people_without_a_list"}
+    assert good.succeeded, good.output
+    assert good.named("warn") == {"people_without_a_list"}
+
+
+def test_reasons_read_well_in_both_languages(good, warehouse):
     with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
         rows = connection.execute(
-            "select item_id, title, reason, scored_at::varchar from recommendations.user_item "
-            "where user_key = ? order by target_domain, rank",
+            "select user_key, item_id, title, reason, reason_zh, scored_at::varchar from recommendations.user_item"
+        ).fetchall()
+    at = "2026-01-31 00:00:00"
+    assert {row for row in rows if row[0] == ANN} == {
+        (ANN, "m2", "m2", "Popular with everyone here", "大家都喜欢", at),
+        (ANN, "m3", "m3", "New here: be one of the first to try it", "新上架，抢先体验", at),
+        (ANN, "c1", "Course", "Because you enjoyed m1", "因为你喜欢《m1》", at),
+    }
+    assert {row[1:5] for row in rows if row[0] != ANN} == {
+        ("m1", "m1", "Popular in Guangdong", "在Guangdong很受欢迎"),
+        (
+            "c1",
+            "Course",
+            "On the other platform, you enjoyed m3, m2 and m4",
+            "你在另一个平台上喜欢《m3》《m2》和《m4》",
+        ),
+        ("m1", "m1", "Because you like drama / Ang Lee", "因为你喜欢“drama / Ang Lee”"),
+    }
+
+
+def test_a_mixed_list_holds_both_sides_in_turn(good, warehouse):
+    """Ann's other side is knowledge, with one item: at place 20/6, behind her two films at 20/14 and 40/14."""
+    with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
+        mixed = connection.execute(
+            "select rank, item_key, is_other_side, source_rank from recommendations.user_mixed "
+            "where user_key = ? order by rank",
             [ANN],
         ).fetchall()
-    assert rows == [
-        ("m2", "m2", "Popular with everyone here", "2026-01-31 00:00:00"),
-        ("m3", "m3", "Popular with everyone here", "2026-01-31 00:00:00"),
-        ("c1", "Course", "Because you enjoyed m1", "2026-01-31 00:00:00"),
-    ]
+    assert mixed == [(1, "film:m2", False, 1), (2, "film:m3", False, 2), (3, "knowledge:c1", True, 1)]
+
+
+def named(**columns):
+    return recommended(ANN, "film", 1, "film:m2", 0.9, "because_you_enjoyed", **columns)
 
 
 # What is wrong with each list -> the check that must say so. Every fault is in a list of its own, all in one run.
 FAULTY = [
-    *GOOD[:3],
-    (ANN, "film", 4, "film:m4", 0.7, "als", "popular", None, "v1"),
-    (BEN, "film", 1, "film:m2", float("nan"), "als", "popular", None, "v1"),
-    (BEN, "film", 2, "knowledge:c1", 0.5, "als", "popular", None, "v1"),
-    (ANN, "knowledge", 2, "knowledge:c1", 0.5, "als", "no_such_reason", None, "v1"),
+    named(reason_item_key="film:m1", reason_share=0.2, reason_item_key_2="film:m1", reason_share_2=0.3),
+    recommended(ANN, "film", 2, "film:m3", 0.8, propensity=0.0),
+    recommended(ANN, "film", 4, "film:m4", 0.7),
+    recommended(BEN, "film", 1, "film:m2", float("nan")),
+    recommended(BEN, "film", 2, "knowledge:c1", 0.5),
+    recommended(ANN, "knowledge", 1, "knowledge:c1", 0.9, "because_you_enjoyed", reason_item_key="film:m4"),
+    recommended(ANN, "knowledge", 2, "knowledge:c1", 0.5, "no_such_reason"),
+    recommended(CAL, "film", 1, "film:m1", 0.9, "shared_topics", reason_topic="the {topics}"),
 ]
 CAUGHT_BY = {
     "a watched film": "nothing_consumed_is_recommended",
@@ -106,12 +181,18 @@ CAUGHT_BY = {
     "a rank left out": "dense_ranks_user_item",
     "a score that is no number": "finite_user_item_score",
     "a reason without a sentence": "same_count_as_user_item",
+    "a second reason larger than the first": "reason_shares_add_up",
+    "a reason that the person never saw": "reasons_are_the_persons_own",
+    "a place that could not be shown": "propensities_are_probabilities",
+    "an unfilled place in a sentence": "reasons_name_their_item",
+    "the same measurement twice": "unique_key_evaluation",
 }
 
 
 @pytest.fixture(scope="module")
-def failed_on_faulty_lists(warehouse):
-    ran = lists(warehouse, FAULTY)
+def failed_on_faulty_lists(good, warehouse):
+    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "time"}]
+    ran = lists(warehouse, FAULTY, measured)
     assert not ran.succeeded
     return ran.named("fail")
 
@@ -119,3 +200,61 @@ def failed_on_faulty_lists(warehouse):
 @pytest.mark.parametrize("fault", CAUGHT_BY)
 def test_a_faulty_list_is_caught(failed_on_faulty_lists, fault):
     assert any(name.startswith(CAUGHT_BY[fault]) for name in failed_on_faulty_lists), failed_on_faulty_lists
+
+
+SHARES = {
+    "more than the whole": {"reason_share": 1.2, "reason_item_key": "film:m1"},
+    "less than nothing": {"reason_share": -0.1, "reason_item_key": "film:m1"},
+    "of no item": {"reason_share": 0.1},
+}
+
+
+def test_an_active_rule_about_an_unknown_item_is_warned_of(failed_on_faulty_lists, warehouse):
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        rules = connection.execute("select item_id from seeds.recommendation_rules where is_active").fetchall()
+        assert {item for (item,) in rules} == {None}
+        connection.executemany(
+            "insert into seeds.recommendation_rules (rule_id, action, item_id, is_active) values (?, ?, ?, ?)",
+            [
+                ("known", "pin", "m1", True),
+                ("known by its key", "pin", "film:m1", True),
+                ("asleep", "exclude", "m98", False),
+                ("dangling", "exclude", "m99", True),
+            ],
+        )
+        unknown = connection.execute(compiled(warehouse, "rules_name_an_item_that_exists")).fetchall()
+    assert unknown == [("dangling", "m99")]
+
+
+def test_only_shares_of_a_whole_pass_and_a_mixed_list_without_the_other_side_does_not(
+    failed_on_faulty_lists, warehouse
+):
+    """Each faulty row is found by itself: the test's own SQL is run over one row, and over a mixed list without a course."""
+    test_sql = compiled(warehouse, "reason_shares_add_up"), compiled(warehouse, "the_other_side_has_its_share")
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        connection.execute("delete from recommendations.user_item")
+        for fault, columns in SHARES.items():
+            row = {"user_key": fault, "target_domain": "film", "rank": 1, **columns}
+            names = ", ".join(row)
+            connection.execute(
+                f"insert into recommendations.user_item ({names}) values ({', '.join('?' * len(row))})",
+                list(row.values()),
+            )
+        assert {row[0] for row in connection.execute(test_sql[0]).fetchall()} == set(SHARES)
+
+        connection.execute(
+            "insert into recommendations.user_item (user_key, target_domain, rank) "
+            f"select '{ANN}', domain, rank from (values ('film'), ('knowledge')) as t (domain), range(1, 4) as r (rank)"
+        )
+        mixed = "insert into recommendations.user_mixed (user_key, target_domain, rank) values "
+        connection.execute("delete from recommendations.user_mixed")
+        connection.execute(mixed + f"('{ANN}', 'film', 1), ('{ANN}', 'film', 2), ('{ANN}', 'film', 3)")
+        assert [row[0] for row in connection.execute(test_sql[1]).fetchall()] == [ANN]
+        connection.execute(mixed + f"('{ANN}', 'knowledge', 4), ('{ANN}', 'knowledge', 5)")
+        assert connection.execute(test_sql[1]).fetchall() == []
+
+
+def compiled(warehouse, test):
+    """The SQL of a singular test, as it last ran."""
+    [file] = (warehouse.target / "compiled" / "zhiying" / "tests").rglob(f"{test}.sql")
+    return file.read_text()

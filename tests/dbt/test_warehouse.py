@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from tests.dbt.invocation import PASS_1, WITHOUT_TESTS
-from tests.dbt.raw_schema import account_key
+from tests.dbt.raw_schema import account_key, make_scored_tables
 
 BUILD = ("build", *PASS_1)
 BUILD_UNTESTED = ("build", "--exclude", "tag:after_models", "--exclude-resource-type", *WITHOUT_TESTS)
@@ -420,25 +420,7 @@ def test_a_build_that_dies_leaves_tables_and_watermarks_as_they_were(stages, dbt
 def test_the_unit_tests_of_the_models_pass(stages, dbt):
     shutil.copy(stages[3].path, dbt.build_file)
     with duckdb.connect(str(dbt.build_file)) as connection:
-        connection.execute("create schema if not exists recommendations")
-        connection.execute(SCORED_USER_ITEM)
-        connection.execute(SCORED_ITEM_ITEM)
-        connection.execute(MODEL_EVALUATION)
+        make_scored_tables(connection, {})
     ran = dbt("test", "--select", "test_type:unit")
     assert ran.named("fail", "error") == set(), ran.output
     assert len(ran.named("pass")) > 20
-
-
-SCORED_USER_ITEM = (
-    "create or replace table recommendations.scored_user_item (user_key varchar, target_domain varchar, rank integer, "
-    "item_key varchar, score double, strategy varchar, reason_code varchar, reason_item_key varchar, model_version varchar)"
-)
-SCORED_ITEM_ITEM = (
-    "create or replace table recommendations.scored_item_item (item_key varchar, target_domain varchar, rank integer, "
-    "related_item_key varchar, score double, strategy varchar, model_version varchar)"
-)
-MODEL_EVALUATION = (
-    "create or replace table recommendations.model_evaluation (model varchar, target_domain varchar, segment varchar, "
-    "metric varchar, cutoff integer, value double, ci_low double, ci_high double, users integer, split varchar, "
-    "is_champion boolean, model_version varchar)"
-)

@@ -1,6 +1,7 @@
-{#- A sentence never shows an unfilled place. -#}
+{#- A sentence never shows an unfilled place, in either language. -#}
 select distinct
     reason_code,
-    reason
+    reason,
+    reason_zh
 from {{ ref('user_item') }}
-where contains(reason, '{item}')
+where regexp_matches(reason || reason_zh, '\{(item|items|topics|segment)\}')

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_ml import EvaluationConfig, Interactions, SearchConfig, SelectionConfig, interactions_from_arrow
+from models_ml import EvaluationConfig, Interactions, SelectionConfig, interactions_from_arrow
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MakeTable = Callable[..., pa.Table]
@@ -73,17 +73,16 @@ def planted() -> Interactions:
 
 
 @pytest.fixture(scope="session")
-def quick() -> SelectionConfig:
-    """The whole protocol on a grid of two."""
-    return SelectionConfig(
-        search=SearchConfig(
-            als_grid=((8, 5.0, 5.0), (4, 50.0, 5.0)), half_lives=(3.0,), search_iterations=4, iterations=6
-        ),
-        evaluation=EvaluationConfig(cutoffs=(5, 10), draws=200),
-        min_people=10,
-    )
+def planted_table() -> pa.Table:
+    return preference_table(planted_rows())
 
 
 @pytest.fixture(scope="session")
-def planted_table() -> pa.Table:
-    return preference_table(planted_rows())
+def quick() -> SelectionConfig:
+    """The whole protocol on a few candidates."""
+    return SelectionConfig(
+        candidates=("recent_popularity", "als", "als_joint"),
+        evaluation=EvaluationConfig(cutoffs=(5, 10), draws=200),
+        min_people=10,
+        blend_members=0,
+    )

@@ -133,12 +133,12 @@ def test_the_weighting_decides_what_confidence_comes_from(make_table, weighting)
         "strength": [1 + 2 * 2 / 3, 1 + 2 * 4 / 3],
         "binary": [3, 3],
     }
-    np.testing.assert_allclose(model.confidence(world).toarray()[0], expected[weighting], rtol=1e-6)
+    np.testing.assert_allclose(model.systems(world).targets, expected[weighting], rtol=1e-6)
 
 
 def test_a_system_that_cannot_be_solved_says_what_to_change(planted):
     hopeless = ALSConfig(factors=64, regularization=1e-12, alpha=1e12, iterations=2)
-    with pytest.raises(ValueError, match="raise the first or lower the second"):
+    with pytest.raises(ValueError, match="regularise it more or weigh the interactions less"):
         fit_als(planted, hopeless).fold_in(planted)
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from models_ml.bootstrap import bootstrap_mean, paired_difference
+from models_ml.bootstrap import bootstrap_mean, holm, paired_difference
 
 
 def test_the_interval_is_that_of_the_central_limit_theorem():
@@ -42,6 +43,38 @@ def test_a_model_differs_from_itself_by_nothing():
     values = np.random.default_rng(5).random((30, 2))
     found = paired_difference(values, values)
     assert found.low.tolist() == found.value.tolist() == found.high.tolist() == [0, 0]
+    assert found.p_value.tolist() == [1, 1]
+
+
+def test_the_p_value_is_that_of_the_normal_test():
+    random = np.random.default_rng(11)
+    first, second = random.normal(0.08, 1.0, (600, 8)), np.zeros((600, 8))
+    found = paired_difference(first, second, draws=4000)
+    z = first.mean(axis=0) / (first.std(axis=0) / np.sqrt(600))
+    np.testing.assert_allclose(found.p_value, 2 * norm.sf(np.abs(z)), atol=0.03)
+
+
+def test_a_p_value_below_five_percent_is_an_interval_that_leaves_out_zero():
+    random = np.random.default_rng(12)
+    found = paired_difference(random.normal(0.1, 1.0, (300, 200)), np.zeros((300, 200)))
+    outside = (found.low > 0) | (found.high < 0)
+    clear = np.abs(found.p_value - 0.05) > 0.005
+    assert 20 < outside.sum() < 180
+    assert ((found.p_value < 0.05) == outside)[clear].all()
+
+
+def test_without_a_difference_small_p_values_are_as_rare_as_they_say():
+    random = np.random.default_rng(13)
+    found = paired_difference(random.normal(0, 1.0, (200, 600)), np.zeros((200, 600)))
+    assert 0.02 < (found.p_value < 0.05).mean() < 0.09
+    assert found.p_value.min() >= 2 / 1001
+
+
+def test_holm_by_hand():
+    # Sorted .01, .02, .03: times 3, 2 and 1, and never falling.
+    assert holm(np.array([[0.03], [0.01], [0.02]])).ravel().tolist() == pytest.approx([0.04, 0.03, 0.04])
+    assert holm(np.array([[0.6, 0.01], [0.7, 0.5]])).tolist() == [[1, 0.02], [1, 0.5]]
+    assert holm(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_a_seed_gives_the_same_interval_again():
@@ -56,6 +89,7 @@ def test_the_interval_of_one_person_is_that_person_and_of_nobody_is_unknown():
     nobody = bootstrap_mean(np.zeros((0, 2)))
     assert np.isnan(nobody.value).all()
     assert np.isnan(nobody.high).all()
+    assert np.isnan(paired_difference(np.zeros((0, 2)), np.zeros((0, 2))).p_value).all()
 
 
 @pytest.mark.parametrize(

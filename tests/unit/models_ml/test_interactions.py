@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models_ml.interactions import interactions_from_arrow
+from models_ml.traits import Traits
 
 ROWS = [
     ("ben", "knowledge:a", 2.0, 1),
@@ -183,3 +184,38 @@ def test_a_strength_that_comes_with_the_table_is_taken(make_table):
 
 def test_times_are_microseconds_since_1970_in_utc(make):
     assert make(ROWS).as_of == datetime(2024, 1, 6, tzinfo=UTC).timestamp() * 1_000_000
+
+
+def test_people_and_items_without_an_entry_can_be_in_the_index(make_table):
+    table = make_table([("ben", "film:b", 5.0, 0)])
+    items = pa.table({"item_key": ["knowledge:z", "film:a"], "domain": ["knowledge", "film"]})
+    world = interactions_from_arrow(table, users=pa.array(["cat", "ann"]), items=items)
+    assert world.user_keys.to_pylist() == ["ann", "ben", "cat"]
+    assert world.item_keys.to_pylist() == ["film:a", "film:b", "knowledge:z"]
+    assert world.domain_range("knowledge") == range(2, 3)
+    assert world.csr(world.weight).toarray().tolist() == [[0, 0, 0], [0, 5, 0], [0, 0, 0]]
+
+
+def test_an_item_that_the_catalogue_puts_on_another_platform_is_refused(make_table):
+    items = pa.table({"item_key": ["film:b"], "domain": ["knowledge"]})
+    with pytest.raises(ValueError, match="occurs in two domains"):
+        interactions_from_arrow(make_table([("ben", "film:b", 5.0, 0)]), items=items)
+
+
+def test_traits_follow_their_people(make):
+    world = make([("ann", "film:a", 1.0, 0), ("ben", "film:b", 1.0, 0)])
+    world = world.with_traits(Traits(("country",), (("CN", "US"),), np.array([[0], [1]], np.int32)))
+    assert world.take(np.array([1, -1, 0])).traits.codes[:, 0].tolist() == [1, -1, 0]
+    assert world.where(np.array([False, True])).traits is world.traits
+
+
+def test_traits_of_other_people_are_refused(make):
+    world = make([("ann", "film:a", 1.0, 0)])
+    with pytest.raises(ValueError, match="traits of 2 people for 1 user keys"):
+        world.with_traits(Traits((), (), np.zeros((2, 0), np.int32)))
+
+
+def test_the_fingerprint_knows_traits(make):
+    world = make([("ann", "film:a", 1.0, 0)])
+    known = world.with_traits(Traits(("country",), (("CN",),), np.array([[0]], np.int32)))
+    assert known.fingerprint() != world.fingerprint()

@@ -4,7 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_ml import fit_models, score_people, score_related_items, select_models
+from models_ml import (
+    EvaluationConfig,
+    ScoringConfig,
+    SelectionConfig,
+    fit_models,
+    score_people,
+    score_related_items,
+    select_models,
+)
+from models_ml.content import item_content_from_arrow
+from models_ml.traits import Traits
 
 SIDES = ("film", "knowledge")
 ODD_WORLDS = {
@@ -49,13 +59,41 @@ ODD_WORLDS = {
 }
 
 
+CHINESE = "大数据 分析 入门 电影 历史 心理学 编程 音乐 欣赏 写作".split()
+
+
+def known_of(world):
+    """The world with a catalogue in Chinese and with regions that some people have."""
+    keys = world.item_keys
+    titles = [f"{CHINESE[place % 10]}与{CHINESE[place * 3 % 10]}：第{place}讲" for place in range(len(keys))]
+    items = pa.table(
+        {
+            "item_key": keys,
+            "title": pa.array(titles, pa.string()),
+            "text": pa.array([f"本课程讲解{title}的基本方法" for title in titles], pa.string()),
+            "topics": pa.array([[CHINESE[place % 3]] for place in range(len(keys))], pa.list_(pa.string())),
+            "people": pa.array([None] * len(keys), pa.list_(pa.string())),
+        }
+    )
+    codes = (np.arange(world.shape[0]) % 3 - 1).astype(np.int32)[:, None]
+    regions = Traits(("region",), (("广东", "北京"),), codes)
+    return world.with_content(item_content_from_arrow(items, keys)).with_traits(regions)
+
+
+@pytest.fixture(scope="module")
+def everything() -> SelectionConfig:
+    """All candidates and all blends, judged briefly."""
+    return SelectionConfig(evaluation=EvaluationConfig(cutoffs=(5,), draws=20), min_people=4)
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["bare", "Chinese catalogue"])
 @pytest.mark.parametrize("name", ODD_WORLDS)
-def test_an_odd_world_ends_in_lists_and_not_in_an_error(make, quick, name):
-    world = make(ODD_WORLDS[name])
-    selection = select_models(world, quick)
+def test_an_odd_world_ends_in_lists_and_not_in_an_error(make, everything, name, is_known):
+    world = known_of(make(ODD_WORLDS[name])) if is_known else make(ODD_WORLDS[name])
+    selection = select_models(world, everything)
     models = fit_models(world, selection)
     people = pa.array([*world.user_keys.to_pylist(), "stranger"])
-    scored = [row for batch in score_people(models, world, people, k=5) for row in batch.to_pylist()]
+    scored = [row for batch in score_people(models, world, people, ScoringConfig(k=5)) for row in batch.to_pylist()]
     related = [row for batch in score_related_items(models, world, k=5) for row in batch.to_pylist()]
     consumed = world.consumed().toarray()
     keys = world.item_keys.to_pylist()

@@ -49,7 +49,7 @@ def test_a_model_comes_back_from_its_arrays(make):
         == model.describe()
         == {
             "model": "popularity",
-            "config": {"kind": "popularity", "half_life_days": None, "liked_at": None},
+            "config": {"kind": "popularity", "half_life_days": None, "liked_at": None, "usual_half_life_days": None},
             "items": 3,
             "items_scored": 3,
         }
@@ -62,3 +62,37 @@ def test_a_model_of_another_catalogue_is_refused(make):
         model.top_k(make(ROWS[:3]), range(2), 1)
     with pytest.raises(ValueError, match="other item keys"):
         model.top_k(make([*ROWS[:4], ("cat", "knowledge:y", 1.0, 0)]), range(2), 1)
+
+
+def test_what_has_more_than_is_usual_for_it_comes_first(make):
+    # `steady` has one person a day for 40 days, `burst` four on the last day.
+    rows = [(f"u{day:02}", "film:steady", 1.0, day) for day in range(40)]
+    rows += [(f"v{n}", "film:burst", 1.0, 39) for n in range(4)]
+    rising = PopularityConfig(half_life_days=2.0, usual_half_life_days=20.0)
+    assert rising.name == "rising"
+    burst, steady = fit_popularity(make(rows), rising).item_scores
+    assert burst == 1.0
+    # z of `burst`: 4 came, 4 x 2 / 20 were usual.
+    assert 0 < steady < burst
+    assert fit_popularity(make(rows), PopularityConfig()).item_scores.tolist() == pytest.approx([0.1, 1.0])
+
+
+def test_what_falls_keeps_half_its_popularity(make):
+    rows = [("ann", "film:old", 1.0, 0), ("ben", "film:old", 1.0, 0), ("cat", "film:new", 1.0, 100)]
+    new, old = fit_popularity(make(rows), PopularityConfig(half_life_days=10.0, usual_half_life_days=100.0)).item_scores
+    assert new == 1.0
+    assert old == pytest.approx(0.5 * 2 * 2**-10)
+
+
+def test_what_is_usual_must_be_longer_than_what_is_recent():
+    with pytest.raises(ValueError, match="must be longer"):
+        PopularityConfig(half_life_days=10.0, usual_half_life_days=10.0)
+
+
+def test_popularity_scores_everyone_alike_and_gives_no_reason_of_their_own(make):
+    world = make(ROWS)
+    model = fit_popularity(world, PopularityConfig())
+    assert model.scores(world, world.domain_range("film")).tolist() == [[1.0, 0.75]] * 3
+    reasons = model.explain(world, np.zeros((3, 2), np.int32))
+    assert (reasons.items == -1).all()
+    assert (reasons.trait == -1).all()

@@ -39,14 +39,14 @@ def test_no_item_is_related_to_itself(related):
 
 
 def test_scores_are_the_cosines_of_the_factors(related, models, planted):
-    factors = models.models[models.joint].item_factors
+    factors = models.models[models.related].item_factors
     place = {key: index for index, key in enumerate(planted.item_keys.to_pylist())}
     for row in related.to_pylist()[::17]:
         one, other = factors[place[row["item_key"]]], factors[place[row["related_item_key"]]]
         cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
         assert row["score"] == pytest.approx(cosine, abs=1e-5)
         assert row["strategy"] == "als_joint"
-        assert row["model_version"] == models.joint
+        assert row["model_version"] == models.related
 
 
 def test_an_item_that_the_model_knows_nothing_about_gets_marked_popular_items_or_none(make_table, planted_table, quick):
@@ -70,7 +70,7 @@ def test_an_item_that_the_model_knows_nothing_about_gets_marked_popular_items_or
 
 
 def test_without_a_joint_model_related_items_are_the_marked_popular_ones(models, planted):
-    alone = dataclasses.replace(models, joint=None)
+    alone = dataclasses.replace(models, related=None)
     table = pa.Table.from_batches(score_related_items(alone, planted, k=2))
     assert set(table["strategy"].to_pylist()) <= {"popularity", "recent_popularity"}
     assert table.num_rows == planted.shape[1] * 2 * 2

@@ -1,8 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_ml import SCORED_SCHEMA, fit_models, score_people, select_models
+from models_ml import SCORED_SCHEMA, ScoringConfig, fit_models, score_people, select_models
+from models_ml.content import item_content_from_arrow
+from models_ml.exploration import ExplorationConfig
+from models_ml.rules import RULE_COLUMNS, rules_from_arrow
+from models_ml.scoring import REASON_CODES, ListMaker
+from models_ml.traits import Traits
+
+TEN = ScoringConfig(k=10, block_people=37)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +28,7 @@ def everyone(planted) -> pa.Array:
 
 @pytest.fixture(scope="module")
 def scored(models, planted, everyone) -> pa.Table:
-    return pa.Table.from_batches(score_people(models, planted, everyone, k=10, block_people=37))
+    return pa.Table.from_batches(score_people(models, planted, everyone, TEN))
 
 
 def test_everyone_has_a_list_on_every_platform(scored, everyone):
@@ -64,7 +73,7 @@ def test_each_segment_is_served_by_its_champion(scored, models):
         ("u100", "film"): ("warm", "because_you_enjoyed"),
         ("u003", "knowledge"): ("cold", "other_side_taste"),
         ("u013", "film"): ("cold", "other_side_taste"),
-        ("stranger", "film"): ("fallback", None),
+        ("stranger", "film"): ("new", None),
     }
     for (user, domain), (segment, reason) in expected.items():
         row = first[user, domain]
@@ -82,12 +91,24 @@ def test_a_reason_is_something_the_person_has_enjoyed(scored, planted):
         own.setdefault(planted.user_keys[int(row)].as_py(), set()).add(planted.item_keys[int(item)].as_py())
     because = [row for row in scored.to_pylist() if row["reason_item_key"] is not None]
     assert len(because) > 0.5 * scored.num_rows
-    assert all(row["reason_item_key"] in own[row["user_key"]] for row in because)
-    assert all(row["strategy"] in ("als", "als_joint") for row in because)
+    for row in because:
+        named = [row[f"reason_item_key{place}"] for place in ("", "_2", "_3")]
+        assert {item for item in named if item} <= own[row["user_key"]]
+        assert row["strategy"] in ("als", "als_joint")
+
+
+def test_shares_never_increase_and_stand_beside_their_items(scored):
+    for row in scored.to_pylist():
+        shares = [row[f"reason_share{place}"] for place in ("", "_2", "_3")]
+        items = [row[f"reason_item_key{place}"] for place in ("", "_2", "_3")]
+        assert [share is None for share in shares] == [item is None for item in items]
+        given = [share for share in shares if share is not None]
+        assert given == sorted(given, reverse=True)
+        assert all(share > 0 for share in given)
 
 
 def test_without_explanations_the_lists_are_the_same(scored, models, planted, everyone):
-    plain = pa.Table.from_batches(score_people(models, planted, everyone, k=10, explain=False))
+    plain = pa.Table.from_batches(score_people(models, planted, everyone, dataclasses.replace(TEN, explain=False)))
     for column in ("user_key", "item_key", "score", "strategy"):
         assert plain[column].to_pylist() == scored[column].to_pylist()
     assert plain["reason_item_key"].null_count == plain.num_rows
@@ -96,7 +117,7 @@ def test_without_explanations_the_lists_are_the_same(scored, models, planted, ev
 
 
 def test_lists_do_not_depend_on_who_else_is_served(models, planted, scored):
-    alone = pa.Table.from_batches(score_people(models, planted, pa.array(["u042"]), k=10))
+    alone = pa.Table.from_batches(score_people(models, planted, pa.array(["u042"]), TEN))
     together = [row for row in scored.to_pylist() if row["user_key"] == "u042"]
     for mine, theirs in zip(alone.to_pylist(), together, strict=True):
         assert mine["item_key"] == theirs["item_key"]
@@ -109,5 +130,78 @@ def test_nobody_to_serve_is_no_rows(models, planted):
 
 def test_chunked_keys_are_served_like_any(models, planted, scored, everyone):
     chunked = pa.chunked_array([everyone[:50], everyone[50:]])
-    again = pa.Table.from_batches(score_people(models, planted, chunked, k=10, block_people=37))
+    again = pa.Table.from_batches(score_people(models, planted, chunked, TEN))
     assert again.equals(scored)
+
+
+@pytest.fixture(scope="module")
+def known(planted):
+    """The planted world with what its items are about and where people live."""
+    keys = planted.item_keys
+    items = pa.table(
+        {
+            "item_key": keys,
+            "domain": [key.split(":")[0] for key in keys.to_pylist()],
+            "item_id": [key.split(":")[1] for key in keys.to_pylist()],
+            "kind": ["movie"] * len(keys),
+            "language": ["en"] * len(keys),
+            "title": keys,
+            "text": pa.nulls(len(keys), pa.string()),
+            "topics": [[f"taste {int(key.split(':')[1]) % 4}"] for key in keys.to_pylist()],
+            "people": pa.nulls(len(keys), pa.list_(pa.string())),
+        }
+    )
+    towns = Traits(("region",), (("east", "west"),), (np.arange(planted.shape[0]) % 2).astype(np.int32)[:, None])
+    return planted.with_content(item_content_from_arrow(items, keys)).with_traits(towns), items
+
+
+def rules_of(known, **rule):
+    world, items = known
+    row = {**dict.fromkeys(RULE_COLUMNS), "rule_id": "r", "is_active": True, **rule}
+    return rules_from_arrow(pa.Table.from_pylist([row]), items, world, 0)
+
+
+def lists_of(models, world, rules=None, **config):
+    maker = ListMaker(models, world, ScoringConfig(k=10, block_people=64, **config), rules)
+    return pa.Table.from_batches(maker.batches(world.user_keys)).to_pylist(), maker.report
+
+
+def test_an_excluded_item_is_in_no_list_of_those_whom_it_is_kept_from(models, known):
+    world, _ = known
+    free, _ = lists_of(models, world)
+    rows, report = lists_of(models, world, rules_of(known, action="exclude", topic="taste 1", region="east"))
+    east = {key for position, key in enumerate(world.user_keys.to_pylist()) if position % 2 == 0}
+    tasted = {key for key in world.item_keys.to_pylist() if int(key.split(":")[1]) % 4 == 1}
+    assert any(row["item_key"] in tasted for row in free if row["user_key"] in east)
+    assert not any(row["item_key"] in tasted for row in rows if row["user_key"] in east)
+    assert [row for row in rows if row["user_key"] not in east] == [row for row in free if row["user_key"] not in east]
+    assert report.places["r"] > 0
+    assert report.emptied == ()
+
+
+def test_a_pinned_item_stands_first_and_says_so(models, known):
+    world, _ = known
+    rows, _ = lists_of(models, world, rules_of(known, action="pin", target_domain="film", item_id="07"))
+    own = world.csr(np.ones(world.entries)).toarray()[:, world.item_keys.to_pylist().index("film:07")]
+    for row in rows:
+        if row["target_domain"] == "film" and row["rank"] == 1:
+            position = world.user_keys.to_pylist().index(row["user_key"])
+            assert (row["item_key"] == "film:07") == (own[position] == 0)
+            if row["item_key"] == "film:07":
+                assert (row["rule"], row["reason_code"]) == ("r", "picked_for_you")
+
+
+def test_explored_places_say_so_with_their_propensity(models, known):
+    world, _ = known
+    share = ExplorationConfig(share=0.3, first_place=2, most_interactions=1000, seed=3)
+    rows, _ = lists_of(models, world, exploration=share)
+    explored = [row for row in rows if row["rule"] == "exploration"]
+    assert 0.15 < len(explored) / len(rows) < 0.35
+    assert {row["reason_code"] for row in explored} == {"new_here"}
+    assert {row["strategy"] for row in explored} == {"exploration"}
+    assert all(0 < row["propensity"] < 0.3 for row in explored)
+    assert all(row["propensity"] == 1.0 for row in rows if row["rank"] == 1)
+
+
+def test_every_reason_code_written_is_a_known_one(scored):
+    assert set(scored["reason_code"].to_pylist()) <= set(REASON_CODES)

@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models_ml import FittedModels, SearchConfig, Selection, fit_models, select_models
+from models_ml import FittedModels, Selection, fit_models, select_models
 from models_ml.als import ALSConfig
-from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, evaluation_task
+from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
+from models_ml.registry import config_from_json, fit_model
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
-from models_ml.selection import choose_champions, config_from_json, fit_model
+from models_ml.selection import COSTS_SCHEMA, SERVED, choose_champions
 from models_ml.split import split_interactions
 
 
@@ -32,56 +33,92 @@ def test_where_tastes_are_planted_als_is_champion_and_popularity_is_beaten_beyon
     for domain in ("film", "knowledge"):
         assert selection.champions[domain]["warm"] in ("als", "als_joint")
         assert selection.champions[domain]["cold"] == "als_joint"
-    lead = selection.comparison.filter(
-        pc.and_(pc.equal(selection.comparison["metric"], "ndcg"), pc.equal(selection.comparison["cutoff"], 10))
-    )
-    assert lead.num_rows == 6
-    assert min(lead["ci_low"].to_pylist()) > 0
+    lead = [
+        row
+        for row in selection.comparison.to_pylist()
+        if (row["metric"], row["cutoff"], row["baseline"]) == ("ndcg", 10, "popularity")
+        and row["segment"] in ("warm", "cold")
+        and row["split"] != "global_time"
+    ]
+    assert len(lead) == 4
+    assert min(row["ci_low"] for row in lead) > 0
 
 
 def test_every_candidate_is_judged_on_every_target_segment_metric_and_cutoff(selection):
     table = selection.evaluation
     assert table.schema == EVALUATION_SCHEMA
-    cells = table.group_by(["model", "target_domain", "segment", "metric", "cutoff"]).aggregate([([], "count_all")])
-    assert cells.num_rows == table.num_rows == 4 * 2 * 3 * 6 * 2
+    key = ["model", "target_domain", "segment", "split", "metric", "cutoff"]
+    assert table.group_by(key).aggregate([([], "count_all")]).num_rows == table.num_rows
     assert (table["ci_low"].to_numpy() <= table["value"].to_numpy()).all()
     assert (table["value"].to_numpy() <= table["ci_high"].to_numpy()).all()
-    assert set(table["split"].to_pylist()) == {"time_per_user"}
+    rows = [row for row in table.to_pylist() if (row["metric"], row["cutoff"]) == ("ndcg", 10)]
+    models = {row["model"] for row in rows if row["split"] == "time_per_user"}
+    assert models == {"popularity", "recent_popularity", "als", "als_joint", SERVED}
+    for domain in ("film", "knowledge"):
+        for segment, split in (("warm", "time_per_user"), ("cold", "hidden_side"), ("new", "hidden_side")):
+            found = {
+                row["model"]
+                for row in rows
+                if (row["target_domain"], row["segment"], row["split"]) == (domain, segment, split)
+            }
+            assert found == models, f"{domain}, {segment}"
 
 
-def test_one_champion_is_marked_for_each_target_and_segment(selection):
-    marked = selection.evaluation.filter(selection.evaluation["is_champion"])
-    found = {(row["target_domain"], row["segment"], row["model"]) for row in marked.to_pylist()}
-    assert found == {
-        (domain, segment, name)
-        for domain, champions in selection.champions.items()
-        for segment, name in champions.items()
+def test_the_split_at_one_point_in_time_judges_what_is_served_and_popularity(selection):
+    for domain in ("film", "knowledge"):
+        rows = [
+            row
+            for row in selection.evaluation.to_pylist()
+            if row["split"] == "global_time" and row["target_domain"] == domain
+        ]
+        wanted = {"popularity", selection.fallbacks[domain], *selection.champions[domain].values(), SERVED}
+        assert {row["model"] for row in rows} == wanted
+
+
+def test_one_champion_is_marked_for_each_target_segment_and_split(selection):
+    for row in selection.evaluation.to_pylist():
+        chosen = selection.champions[row["target_domain"]].get(row["segment"])
+        assert row["is_champion"] == (row["model"] == chosen)
+
+
+def test_what_is_served_is_the_champion_of_each_segment(selection):
+    rows = {
+        (row["model"], row["segment"]): row["value"]
+        for row in selection.evaluation.to_pylist()
+        if (row["target_domain"], row["metric"], row["cutoff"]) == ("film", "ndcg", 10)
+        and row["split"] != "global_time"
     }
+    for segment in SERVING_SEGMENTS:
+        if (SERVED, segment) in rows:
+            assert rows[SERVED, segment] == rows[selection.champions["film"][segment], segment]
 
 
 def test_a_platform_model_is_its_fallback_for_people_without_history_there(selection):
     fallback = selection.fallbacks["film"]
     for metric in ("ndcg", "recall", "coverage"):
-        where = {"target_domain": "film", "segment": "cold", "metric": metric, "cutoff": 10}
+        where = {"target_domain": "film", "segment": "cold", "metric": metric, "cutoff": 10, "split": "hidden_side"}
         assert value(selection.evaluation, model="als", **where) == value(selection.evaluation, model=fallback, **where)
 
 
-def test_everyone_together_is_the_mean_of_the_segments(selection):
-    rows = selection.evaluation.filter(
-        pc.and_(pc.equal(selection.evaluation["metric"], "ndcg"), pc.equal(selection.evaluation["cutoff"], 10))
-    ).to_pylist()
-    cells = {(row["model"], row["target_domain"], row["segment"]): row for row in rows}
-    for model in ("popularity", "als_joint"):
-        warm, cold, both = (cells[model, "film", segment] for segment in ("warm", "cold", "all"))
-        assert warm["users"] + cold["users"] == both["users"]
-        total = warm["value"] * warm["users"] + cold["value"] * cold["users"]
-        assert both["value"] == pytest.approx(total / both["users"])
+def test_everyone_together_is_the_mean_of_the_serving_segments(selection):
+    rows = [
+        row
+        for row in selection.evaluation.to_pylist()
+        if (row["target_domain"], row["metric"], row["cutoff"]) == ("film", "ndcg", 10)
+        and row["split"] != "global_time"
+        and row["model"] == "als_joint"
+    ]
+    parts = [row for row in rows if row["segment"] in SERVING_SEGMENTS]
+    (everyone,) = [row for row in rows if row["segment"] == "all"]
+    assert sum(row["users"] for row in parts) == everyone["users"]
+    total = sum(row["value"] * row["users"] for row in parts)
+    assert everyone["value"] == pytest.approx(total / everyone["users"])
 
 
 def test_all_trials_are_recorded_and_one_is_chosen(selection):
     table = selection.search
     assert table.schema == SEARCH_SCHEMA
-    for model, tried in (("als", 2 + 1), ("als_joint", 2 + 1), ("popularity", 2), ("recent_popularity", 2)):
+    for model, tried in (("als", 3), ("als_joint", 3), ("popularity", 2), ("recent_popularity", 8)):
         rows = [
             row
             for row in table.to_pylist()
@@ -89,11 +126,26 @@ def test_all_trials_are_recorded_and_one_is_chosen(selection):
         ]
         assert len(rows) == tried, model
         assert sum(row["is_chosen"] for row in rows) == 1
-    als = [row for row in table.to_pylist() if row["model"] == "als" and row["target_domain"] == "film"]
-    best = max((row for row in als if row["segment"] == "warm"), key=lambda row: row["value"])
-    assert best["is_chosen"]
-    chosen = config_from_json(json.loads(best["config"]))
-    assert dataclasses.replace(chosen, iterations=6) == selection.configs["film"]["als"]
+        (chosen,) = [config_from_json(json.loads(row["config"])) for row in rows if row["is_chosen"]]
+        final = {"iterations": 15} if model.startswith("als") else {}
+        assert dataclasses.replace(chosen, **final) == selection.configs["film"][model]
+
+
+def test_parameters_found_before_are_tried_first(planted, quick):
+    known = {("als", "film"): {"regularization": 33.0, "alpha": 3.0}}
+    found = select_models(planted, quick, known=known).search.to_pylist()
+    tried = [json.loads(row["config"]) for row in found if (row["model"], row["target_domain"]) == ("als", "film")]
+    assert (tried[0]["regularization"], tried[0]["alpha"]) == (33.0, 3.0)
+    assert len({json.dumps(config) for config in tried}) == 4
+
+
+def test_every_stage_of_every_model_has_its_cost(selection):
+    assert selection.costs.schema == COSTS_SCHEMA
+    stages = {(row["model"], row["stage"]) for row in selection.costs.to_pylist()}
+    assert stages >= {
+        (name, stage) for name in ("als", "als_joint", "popularity") for stage in ("search", "fit", "evaluate")
+    }
+    assert min(selection.costs["seconds"].to_pylist()) >= 0
 
 
 def test_the_same_seed_gives_the_same_choice_figures_and_factors(planted, quick, selection):
@@ -120,32 +172,11 @@ def test_the_search_never_sees_the_test_part(planted, quick):
     assert select_models(spoiled, quick).search.equals(select_models(planted, quick).search)
 
 
-def test_a_budget_limits_what_is_trained(planted, quick):
-    config = dataclasses.replace(quick, search=dataclasses.replace(quick.search, max_configs=1))
+def test_a_budget_adds_configurations(planted, quick):
+    config = dataclasses.replace(quick, search=dataclasses.replace(quick.search, trials=2))
     lines: list[str] = []
     select_models(planted, config, lines.append)
-    assert sum(line.startswith("search als") for line in lines) == 3
-    with pytest.raises(ValueError, match="budget of the search is empty"):
-        select_models(planted, dataclasses.replace(quick, search=dataclasses.replace(quick.search, max_configs=0)))
-
-
-def test_a_configuration_without_a_solution_loses_and_is_recorded(planted, quick):
-    hopeless = dataclasses.replace(quick.search, als_grid=((64, 1e-12, 1e12), *quick.search.als_grid))
-    found = select_models(planted, dataclasses.replace(quick, search=hopeless))
-    failures = [row for row in found.search.to_pylist() if row["failure"]]
-    assert {row["model"] for row in failures} == {"als", "als_joint"}
-    assert all("regularization" in row["failure"] and row["value"] is None for row in failures)
-    assert all(config["als"].factors == 8 or config["als"].factors == 4 for config in found.configs.values())
-
-
-def test_when_no_configuration_has_a_solution_popularity_is_champion_and_nothing_else_is_served(planted, quick):
-    hopeless = SearchConfig(als_grid=((64, 1e-12, 1e12),), weightings=("weight",), half_lives=(3.0,))
-    found = select_models(planted, dataclasses.replace(quick, search=hopeless))
-    assert {name for champions in found.champions.values() for name in champions.values()} <= {
-        "popularity",
-        "recent_popularity",
-    }
-    assert fit_models(planted, found).joint is None
+    assert sum(line.startswith("search als film") and ":" in line for line in lines) == 5
 
 
 @pytest.mark.parametrize(
@@ -160,7 +191,7 @@ def test_a_lead_over_popularity_must_be_beyond_doubt(planted, quick, lead, stric
     noise = np.random.default_rng(1).normal(0, 0.3, len(task.people))
 
     def trial(config: ModelConfig, values: np.ndarray) -> Trial:
-        scores = {("film", name): float(values[members].mean()) for name, members in task.segments.items()}
+        scores = {("film", name): float(values[m].mean()) for name, m in task.segments.items() if m.any()}
         return Trial(config, scores, {"film": values})
 
     trials = {
@@ -168,19 +199,18 @@ def test_a_lead_over_popularity_must_be_beyond_doubt(planted, quick, lead, stric
         "als": trial(ALSConfig(domain="film"), base + noise - noise.mean() + lead),
     }
     config = dataclasses.replace(quick, must_beat_popularity=strict)
-    champions, fallbacks = choose_champions(
-        Validation(split, {"film": task}, quick.evaluation, 10), {"film": trials}, config
-    )
-    assert champions["film"]["all"] == champion
-    assert fallbacks["film"] == "popularity", "whatever wins, lists are filled up by a popularity"
+    validation = Validation(split, {"film": task}, quick.evaluation, 10)
+    champions = choose_champions(validation, {"film": trials}, {"film": "popularity"}, config)
+    assert champions["film"]["warm"] == champion
 
 
-def test_a_segment_with_too_few_people_is_served_by_popularity(planted, quick):
+def test_a_segment_with_too_few_people_takes_over_a_champion(planted, quick):
     found = select_models(planted, dataclasses.replace(quick, min_people=10_000))
-    assert {name for champions in found.champions.values() for name in champions.values()} <= {
-        "popularity",
-        "recent_popularity",
-    }
+    for domain, champions in found.champions.items():
+        assert set(champions.values()) == {found.fallbacks[domain]}
+    warm = select_models(planted, dataclasses.replace(quick, min_people=60))
+    assert warm.champions["film"]["warm"] in ("als", "als_joint")
+    assert warm.champions["film"]["few"] == warm.champions["film"]["warm"]
 
 
 def test_only_what_is_liked_counts_as_relevant(make, quick):
@@ -205,7 +235,11 @@ def test_a_cap_on_the_people_is_a_seeded_sample_and_is_reported(planted, quick):
 def test_a_selection_and_its_models_come_back_from_what_is_stored(planted, selection):
     stored = json.loads(json.dumps(selection.to_json()))
     again = Selection.from_json(
-        stored, search=selection.search, evaluation=selection.evaluation, comparison=selection.comparison
+        stored,
+        search=selection.search,
+        evaluation=selection.evaluation,
+        comparison=selection.comparison,
+        costs=selection.costs,
     )
     assert again.configs == selection.configs
     models = fit_models(planted, again)
@@ -232,17 +266,6 @@ def test_a_version_names_the_model_and_changes_with_configuration_and_interactio
     assert version in selection.evaluation["model_version"].to_pylist()
     other = dataclasses.replace(selection, interactions_fingerprint="other")
     assert other.version("film", "als") != version
-
-
-def test_an_unknown_kind_of_model_is_refused(planted):
-    with pytest.raises(ValueError, match="unknown kind of model 'oracle', known are als, popularity"):
-        config_from_json({"kind": "oracle"})
-
-    class Oracle(ModelConfig):
-        kind = "oracle"
-
-    with pytest.raises(TypeError, match="no model for a Oracle"):
-        fit_model(planted, Oracle())
 
 
 def test_the_comparison_is_paired_over_the_same_people(selection):

@@ -58,9 +58,22 @@ def test_similar_takes_an_id_or_a_key(published: duckdb.DuckDBPyConnection) -> N
         assert published.execute("select title from similar(?)", [asked]).fetchall() == [("Two",)]
 
 
-def test_explain_gives_the_reason_of_one_row(published: duckdb.DuckDBPyConnection) -> None:
-    asked = "select rank, reason from explain('ann', '3') where target_domain = 'film'"
-    assert published.execute(asked).fetchall() == [(3, "Because.")]
+def test_recommend_names_the_item_and_says_why_in_both_languages(published: duckdb.DuckDBPyConnection) -> None:
+    asked = "select item_key, item_id, reason, reason_zh from recommend('ann', 1, 'film')"
+    assert published.execute(asked).fetchall() == [("film:1", "1", "Because.", "因为。")]
+
+
+@pytest.mark.parametrize("item", ["3", "film:3"])
+def test_explain_names_the_past_items_with_their_shares_once_a_side(
+    published: duckdb.DuckDBPyConnection, item: str
+) -> None:
+    asked = (
+        "select target_domain, rank, past_item, past_share, past_item_2, past_share_2, past_item_3, past_share_3, "
+        "shared_topics, reason, reason_zh, propensity, model_version from explain('ann', ?)"
+    )
+    told = (3, "Two", 0.5, "Three [live]", 0.25, None, None, "drama", "Because.", "因为。", 0.9, "v1")
+    assert published.execute(asked, [item]).fetchall() == [("film", *told), ("knowledge", *told)]
+    assert published.execute("from explain('bob', ?)", [item]).fetchall() == []
 
 
 def test_a_promised_table_that_is_missing_stops_the_publication(tmp_path: Path, build_file: Path) -> None:

@@ -1,0 +1,373 @@
+"""Several models as one: a weighted sum of their scores or of their ranks.
+
+Holds how scores of different models are made comparable, how their weights are found by validation, and the model that nests the
+others. Which models are worth blending is decided by whoever fits them.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from models_ml.interactions import Interactions
+from models_ml.metrics import ndcg
+from models_ml.model import Arrays, ModelConfig, Recommender, keys_to_array, top_k_by_model
+from models_ml.reasons import Reasons
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK
+
+Calibration = Literal["score", "reciprocal_rank"]
+# Constant of reciprocal rank fusion: how little the first ranks differ.
+_RANK_OFFSET = 60
+# Weights are searched in steps of one twentieth.
+_UNITS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendConfig(ModelConfig):
+    """Parameters of a blend.
+
+    Attributes:
+        members: Configurations of the models, at least one.
+        weights: Weight of each member, >= 0 and not all 0.
+        calibration: What is added up: `score`, standardised for each person, or `reciprocal_rank`.
+        label: Name of the blend in tables.
+    """
+
+    kind: ClassVar[str] = "blend"
+
+    members: tuple[ModelConfig, ...]
+    weights: tuple[float, ...]
+    calibration: Calibration = "score"
+    label: str = "blend"
+
+    def __post_init__(self) -> None:
+        # JSON has lists only.
+        object.__setattr__(self, "members", tuple(self.members))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if not self.members or len(self.members) != len(self.weights):
+            raise ValueError(f"a blend needs one weight for each member, got {self.weights} for {len(self.members)}")
+        if not all(weight >= 0 for weight in self.weights) or not 0 < sum(self.weights) < np.inf:
+            raise ValueError(f"weights must be finite, not negative and not all 0, got {self.weights}")
+        if self.calibration not in get_args(Calibration):
+            raise ValueError(f"calibration must be score or reciprocal_rank, got {self.calibration!r}")
+
+    @property
+    def name(self) -> str:
+        """The label."""
+        return self.label
+
+    def to_json(self) -> dict[str, Any]:
+        """The parameters with `kind`, as JSON values; the members in the same form."""
+        return {
+            "kind": self.kind,
+            "members": [member.to_json() for member in self.members],
+            "weights": list(self.weights),
+            "calibration": self.calibration,
+            "label": self.label,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlendModel:
+    """score(u, i) = sum over members m with a say of w(m) c(m, u, i) / sum of their w(m).
+
+    A member has a say for a person if it scores any item of the range that the person has not consumed. c is calibrated among
+    those items. `score`: (s - mean) / standard deviation of the member's scores s for the person; an item that the member knows
+    nothing about gets the person's smallest value. `reciprocal_rank`: 1 / (60 + rank), and 0 for such an item. An item about which
+    no member knows anything has no score.
+
+    Sources: standardised scores are those of Montague and Aslam, "Relevance Score Normalization for Metasearch", CIKM 2001;
+    reciprocal ranks those of Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank
+    Learning Methods", SIGIR 2009.
+
+    Attributes:
+        config: Parameters.
+        item_keys: Keys of all items, the same for every member.
+        members: The fitted models, in the order of the configuration.
+    """
+
+    config: BlendConfig
+    item_keys: pa.StringArray
+    members: tuple[Recommender, ...]
+
+    def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
+        """See `Recommender.scores`."""
+        total = np.zeros((people.shape[0], len(columns)), dtype=np.float32)
+        weights = np.zeros((people.shape[0], 1), dtype=np.float32)
+        known = np.zeros(total.shape, dtype=np.bool_)
+        for member, weight in zip(self.members, self.config.weights, strict=True):
+            if weight:
+                scores = member.scores(people, columns)
+                known |= np.isfinite(scores)
+                values, has_say = calibrated(scores, people, columns, self.config.calibration)
+                total += np.float32(weight) * values
+                weights[has_say] += np.float32(weight)
+        known &= weights > 0
+        total /= np.where(weights > 0, weights, np.float32(1))
+        total[~known] = -np.inf
+        return total
+
+    def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
+        """See `Recommender.top_k`."""
+        return top_k_by_model(self, people, columns, k)
+
+    def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
+        """See `Recommender.explain`: the reasons of the member that adds most to the place, among those that have one.
+
+        The shares are of that member's own score.
+        """
+        added = self._added(people, items)
+        found = [member.explain(people, items, most) for member in self.members]
+        has_reason = np.stack(
+            [(part.items >= 0).any(axis=2) | (part.features >= 0).any(axis=2) | (part.trait >= 0) for part in found]
+        )
+        speaker = np.where(has_reason, added, -np.inf).argmax(axis=0)
+        reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
+        everyone = np.arange(people.shape[0])
+        for position, part in enumerate(found):
+            reasons.put(everyone, part, where=(speaker == position) & has_reason[position] & (items != NO_ITEM))
+        return reasons
+
+    def _added(self, people: Interactions, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What each member adds to each place, calibrated over the place's domain; shape (members, people, k)."""
+        added = np.full((len(self.members), *items.shape), -np.inf, dtype=np.float32)
+        for domain in people.domains:
+            columns = people.domain_range(domain)
+            listed = (items >= columns.start) & (items < columns.stop)
+            asked = np.flatnonzero(listed.any(axis=1))
+            rows = max(1, BLOCK_BYTES // (4 * max(1, len(columns))))
+            for start in range(0, len(asked), rows):
+                block = asked[start : start + rows]
+                part, here = people.take(block), listed[block]
+                place = np.where(here, items[block] - columns.start, 0)
+                for position, (member, weight) in enumerate(zip(self.members, self.config.weights, strict=True)):
+                    if weight:
+                        values, has_say = calibrated(
+                            member.scores(part, columns), part, columns, self.config.calibration
+                        )
+                        values = np.float32(weight) * np.take_along_axis(values, place, axis=1)
+                        added[position, block] = np.where(here & has_say[:, None], values, added[position, block])
+        return added
+
+    def describe(self) -> dict[str, Any]:
+        """See `Recommender.describe`."""
+        return {
+            "model": self.config.name,
+            "config": self.config.to_json(),
+            "items": len(self.item_keys),
+            "members": [member.describe() for member in self.members],
+        }
+
+    def to_arrays(self) -> Arrays:
+        """See `Recommender.to_arrays`: those of member m under `member<m>/`, the item keys once."""
+        arrays: Arrays = {"item_keys": keys_to_array(self.item_keys)}
+        for position, member in enumerate(self.members):
+            own = member.to_arrays()
+            arrays |= {f"member{position}/{name}": own[name] for name in own if name != "item_keys"}
+        return arrays
+
+    @staticmethod
+    def from_arrays(
+        arrays: Arrays, config: BlendConfig, model_from_arrays: Callable[[Arrays, ModelConfig], Recommender]
+    ) -> "BlendModel":
+        """The model that `to_arrays` took apart.
+
+        Args:
+            arrays: What `to_arrays` gave.
+            config: Parameters.
+            model_from_arrays: Restores a member of any kind.
+        """
+        members = []
+        for position, member in enumerate(config.members):
+            prefix = f"member{position}/"
+            own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+            members.append(model_from_arrays({**own, "item_keys": arrays["item_keys"]}, member))
+        return BlendModel(config, pa.array(arrays["item_keys"].tolist(), pa.string()), tuple(members))
+
+
+def fit_blend(
+    interactions: Interactions, config: BlendConfig, fit: Callable[[Interactions, ModelConfig], Recommender]
+) -> BlendModel:
+    """Fits every member.
+
+    Args:
+        interactions: What people did.
+        config: Parameters.
+        fit: Fits a member of any kind.
+    """
+    return BlendModel(config, interactions.item_keys, tuple(fit(interactions, member) for member in config.members))
+
+
+def calibrated(
+    scores: NDArray[np.float32], people: Interactions, columns: range, calibration: Calibration
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores of one model made comparable with those of others, as `BlendModel` says.
+
+    Args:
+        scores: Shape (people, columns), -inf where the model knows nothing.
+        people: History of the people.
+        columns: The range that was scored.
+        calibration: How.
+
+    Returns:
+        Finite values, shape (people, columns), and for which people the model has a say, shape (people,). The values of
+        those for whom it has none are 0.
+    """
+    known = np.isfinite(scores)
+    candidates = known & ~_consumed(people, columns)
+    has_say: NDArray[np.bool_] = np.asarray(candidates.any(axis=1))
+    if calibration == "reciprocal_rank":
+        order = np.argsort(np.where(candidates, -scores, np.inf), axis=1, kind="stable")
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(1, len(columns) + 1)[None, :], axis=1)
+        return np.where(candidates, 1 / (_RANK_OFFSET + ranks), 0).astype(np.float32), has_say
+    count = np.maximum(candidates.sum(axis=1, keepdims=True), 1)
+    values = np.where(known, scores, np.float32(0))
+    mean = values.sum(axis=1, where=candidates, dtype=np.float64, keepdims=True) / count
+    values -= mean.astype(np.float32)
+    variance = np.square(values).sum(axis=1, where=candidates, dtype=np.float64, keepdims=True) / count
+    values *= np.divide(1, np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0).astype(np.float32)
+    smallest = values.min(axis=1, where=candidates, initial=np.inf, keepdims=True)
+    values = np.where(known, values, smallest)
+    values[~has_say] = 0
+    return values, has_say
+
+
+def blend_weights(
+    members: Sequence[Recommender],
+    people: Interactions,
+    columns: range,
+    relevant: csr_matrix,
+    calibration: Calibration = "score",
+    *,
+    k: int = 10,
+    depth: int = 200,
+) -> tuple[float, ...]:
+    """Weights with the largest mean NDCG@k on validation, by coordinate ascent on the simplex.
+
+    From the best of the single members and their equal mean, one twentieth to a half of the weight is moved from one member to
+    another, as long as the best such move is a gain. The lists are chosen among each member's first `depth` items.
+
+    Args:
+        members: Models fitted without the relevant items.
+        people: History of the validation people, as the members are to rank by.
+        columns: Range of items to choose from.
+        relevant: Validation people x all items CSR; every stored entry is relevant. People without any are left out.
+        calibration: As in `BlendConfig`.
+        k: Cutoff.
+        depth: Items of each member that are looked at, >= k.
+
+    Returns:
+        One weight for each member in steps of 0.05, which add up to 1. The first of equals is taken; without anybody to judge by,
+        all weights are equal.
+    """
+    asked = np.flatnonzero(np.diff(relevant.indptr) > 0)
+    if not asked.size:
+        return tuple([1 / len(members)] * len(members))
+    pool = _pool(members, people.take(asked), columns, relevant[asked], calibration, depth)
+    wanted = np.diff(relevant[asked].indptr)
+
+    def quality(units: tuple[int, ...]) -> float:
+        return float(ndcg(pool.hits(np.array(units), k), wanted, k).mean())
+
+    whole = len(members) * _UNITS
+    single = [tuple(whole if one == other else 0 for one in range(len(members))) for other in range(len(members))]
+    best = max([*single, (_UNITS,) * len(members)], key=quality)
+    reached = quality(best)
+    while True:
+        moves = []
+        for source, target in itertools.permutations(range(len(members)), 2):
+            for step in (1, 2, 4, 10):
+                amount = min(step * len(members), best[source])
+                moved = list(best)
+                moved[source] -= amount
+                moved[target] += amount
+                if amount:
+                    moves.append(tuple(moved))
+        if not moves:
+            break
+        candidate = max(moves, key=quality)
+        if quality(candidate) <= reached:
+            break
+        best, reached = candidate, quality(candidate)
+    return tuple(round(units / whole, 6) for units in best)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Pool:
+    """Items that at least one member ranks high for a person, with what each member says of them.
+
+    Attributes:
+        values: Calibrated scores, float32, shape (members, people, pool); -inf beyond the end of a person's pool.
+        is_relevant: Shape (people, pool).
+        has_say: Shape (members, people).
+    """
+
+    values: NDArray[np.float32]
+    is_relevant: NDArray[np.bool_]
+    has_say: NDArray[np.bool_]
+
+    def hits(self, weights: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
+        """Which of the first k places of a blend are relevant, shape (people, at most k)."""
+        used = np.flatnonzero(weights)
+        blend = np.einsum("m,mpi->pi", weights[used].astype(np.float32), self.values[used])
+        blend[~self.has_say[used].any(axis=0)] = -np.inf
+        order = np.argsort(-blend, axis=1, kind="stable")[:, :k]
+        listed = np.isfinite(np.take_along_axis(blend, order, axis=1))
+        hits: NDArray[np.bool_] = np.take_along_axis(self.is_relevant, order, axis=1) & listed
+        return hits
+
+
+def _pool(
+    members: Sequence[Recommender],
+    people: Interactions,
+    columns: range,
+    relevant: csr_matrix,
+    calibration: Calibration,
+    depth: int,
+) -> _Pool:
+    """The first `depth` items of each member, ascending; in blocks of people."""
+    blocks = []
+    rows = max(1, BLOCK_BYTES // (4 * max(1, len(columns))))
+    for start in range(0, people.shape[0], rows):
+        block = np.arange(start, min(start + rows, people.shape[0]))
+        part = people.take(block)
+        consumed = _consumed(part, columns)
+        chosen = np.zeros(consumed.shape, dtype=np.bool_)
+        values, says = [], []
+        for member in members:
+            scores = member.scores(part, columns)
+            calibrated_scores, has_say = calibrated(scores, part, columns, calibration)
+            values.append(calibrated_scores)
+            says.append(has_say)
+            scores[consumed] = -np.inf
+            first = np.argpartition(-scores, min(depth, len(columns)) - 1, axis=1)[:, :depth]
+            row = np.arange(len(block))[:, None]
+            chosen[row, first] |= np.isfinite(scores[row, first])
+        size = int(chosen.sum(axis=1).max(initial=0))
+        # Chosen items first, both in ascending order.
+        place = np.argsort(~chosen, axis=1, kind="stable")[:, :size]
+        filled = np.take_along_axis(chosen, place, axis=1)
+        found = np.stack([np.where(filled, np.take_along_axis(one, place, axis=1), -np.inf) for one in values])
+        wanted = relevant[block][:, columns.start : columns.stop].toarray() != 0
+        blocks.append((found, np.take_along_axis(wanted, place, axis=1), np.stack(says)))
+    size = max(found.shape[2] for found, _, _ in blocks)
+    pad = [(0, 0), (0, 0)]
+    return _Pool(
+        np.concatenate(
+            [np.pad(f, [*pad, (0, size - f.shape[2])], constant_values=-np.inf) for f, _, _ in blocks], axis=1
+        ),
+        np.concatenate([np.pad(w, [(0, 0), (0, size - w.shape[1])]) for _, w, _ in blocks]),
+        np.concatenate([says for _, _, says in blocks], axis=1),
+    )
+
+
+def _consumed(people: Interactions, columns: range) -> NDArray[np.bool_]:
+    """What people may not be recommended again, shape (people, columns)."""
+    consumed: NDArray[np.bool_] = people.consumed()[:, columns.start : columns.stop].toarray()
+    return consumed

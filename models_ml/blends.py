@@ -1,0 +1,104 @@
+"""Blends worth trying, made of what a search has found.
+
+Holds which models are blended for a segment of people, and how a blend is judged on the same people that its weights are found
+on. How models are blended is in `blend`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_ml.blend import BlendConfig, BlendModel, blend_weights
+from models_ml.evaluation import EvaluationTask, judge
+from models_ml.metrics import PERSON_METRICS
+from models_ml.model import Recommender
+from models_ml.search import Trial, Validation
+
+BLENDED_SEGMENTS = ("warm", "few", "cold")
+# Largest number of people of a segment on whom weights are found: every member scores the whole catalogue for each of them.
+_MOST_PEOPLE = 1500
+
+
+def blend_candidates(
+    validation: Validation, found: Mapping[str, Trial], domain: str, *, members: int, min_people: int
+) -> dict[str, Trial]:
+    """One blend for each segment of people with any history, of the models that are best there.
+
+    The people of a segment are dealt into two halves, and each half is judged with the weights found on the other, so that
+    a blend's figure is no better than it will be. The configuration has the mean of the two halves' weights.
+
+    Args:
+        validation: Inner split.
+        found: Trials of the other candidates, with their models.
+        domain: Target.
+        members: Largest number of models in a blend; fewer than 2 makes none.
+        min_people: A segment with fewer people has too little to find weights by.
+
+    Returns:
+        Trials by name, such as `blend_warm`. Each has figures for its own segment only: 0 for everyone else.
+    """
+    task = validation.tasks[domain]
+    blends: dict[str, Trial] = {}
+    for segment in BLENDED_SEGMENTS:
+        asked = np.flatnonzero(task.segments[segment])
+        chosen = _members(validation, found, domain, segment, members)
+        if len(asked) < max(2, min_people) or len(chosen) < 2:
+            continue
+        configs = tuple(trial.config for trial in chosen)
+        models = tuple(trial.model for trial in chosen if trial.model is not None)
+        label = f"blend_{segment}"
+        halves = (asked[::2], asked[1::2])
+        weights = [_weights(validation, task, models, half[: _MOST_PEOPLE // 2]) for half in halves]
+        ndcg = np.zeros(len(task.people))
+        for own, learned in zip(halves, reversed(weights), strict=True):
+            model = BlendModel(BlendConfig(configs, learned, label=label), validation.split.train.item_keys, models)
+            ndcg[own] = _ndcg(validation, task, model, own)
+        mean = tuple(round(float(weight), 4) for weight in np.mean(weights, axis=0))
+        blends[label] = Trial(
+            BlendConfig(configs, mean, label=label),
+            {(domain, segment): float(ndcg[asked].mean())},
+            {domain: ndcg},
+        )
+        validation.record(label, [blends[label]], blends[label], [domain])
+    return blends
+
+
+def _members(validation: Validation, found: Mapping[str, Trial], domain: str, segment: str, most: int) -> list[Trial]:
+    """The best trial of each kind of model that has a say in the segment, best first."""
+    task = validation.tasks[domain]
+    sample = validation.split.train.take(task.people[task.segments[segment]][:50])
+    columns = sample.domain_range(domain)
+    best: dict[str, Trial] = {}
+    for trial in sorted(found.values(), key=lambda trial: -trial.scores.get((domain, segment), -np.inf)):
+        if len(best) >= most:
+            break
+        if trial.model is None or trial.config.kind in best or not len(columns):
+            continue
+        if np.isfinite(trial.model.scores(sample, columns)).any():
+            best[trial.config.kind] = trial
+    return [*best.values()]
+
+
+def _weights(
+    validation: Validation, task: EvaluationTask, models: Sequence[Recommender], asked: NDArray[np.int64]
+) -> tuple[float, ...]:
+    people = validation.split.train.take(task.people[asked])
+    columns = people.domain_range(task.domain)
+    return blend_weights(models, people, columns, task.relevant[asked], k=validation.cutoff)
+
+
+def _ndcg(
+    validation: Validation, task: EvaluationTask, model: BlendModel, asked: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """NDCG of the blend as it would be served, for some people of the task; shape (asked,)."""
+    part = dataclasses.replace(
+        task,
+        people=task.people[asked],
+        relevant=task.relevant[asked],
+        segments={name: members[asked] for name, members in task.segments.items()},
+    )
+    judgement = judge(model, validation.fallbacks[task.domain], validation.split, part, (validation.cutoff,))
+    values: NDArray[np.float64] = judgement.values[:, PERSON_METRICS.index("ndcg"), 0]
+    return values

@@ -1,0 +1,285 @@
+"""The models that are tried, and what is tried of each.
+
+Holds, for each candidate, whom it is for, what it needs and its space of parameters. The families themselves are in their own
+modules (see `registry`); how a space is searched is in `search`, who wins is decided in `selection`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from models_ml.als import ALSConfig
+from models_ml.bridge import BridgeConfig
+from models_ml.cold_items import ColdItemsConfig
+from models_ml.contemporary import ContemporaryPopularityConfig
+from models_ml.content_model import ContentModelConfig
+from models_ml.ease import EASEConfig
+from models_ml.ials import IALSConfig
+from models_ml.interactions import Interactions
+from models_ml.mapped import MappedConfig
+from models_ml.model import ModelConfig
+from models_ml.neighbours import ItemNeighboursConfig, UserNeighboursConfig
+from models_ml.popularity import PopularityConfig
+from models_ml.search import Parameters, SearchSpace
+from models_ml.segment_popularity import SegmentPopularityConfig
+
+Needs = Literal["content", "traits", "both sides"]
+"""What a candidate cannot do without: content of items, traits of people, or people with history on more than one side."""
+
+WITH_HISTORY = ("warm", "few")
+WITHOUT_HISTORY = ("cold", "new")
+EVERYONE = ("all",)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to try.
+
+    Attributes:
+        name: Name in tables (`strategy`).
+        joint: Whether one fit serves all targets; otherwise it is fitted for each.
+        decided_by: Segments of people whose NDCG decides among its configurations.
+        space: Function of the target (None for a joint one) and of the configurations that the candidates before it got,
+            that gives what there is to try.
+        needs: What it cannot do without.
+    """
+
+    name: str
+    joint: bool
+    decided_by: tuple[str, ...]
+    space: Callable[[str | None, Mapping[str, ModelConfig]], SearchSpace]
+    needs: Needs | None = None
+
+
+def candidates_for(interactions: Interactions, relevance_threshold: float) -> Iterator[Candidate]:
+    """The candidates that can be fitted, simplest first: among equals the earlier one is champion.
+
+    Args:
+        interactions: What they would be fitted on.
+        relevance_threshold: Strength from which a person is said to like an item.
+    """
+    there = {"content", "traits", "both sides"}
+    if interactions.content is None or not interactions.content.features.nnz:
+        there.discard("content")
+    if interactions.traits is None or not (interactions.traits.codes >= 0).any():
+        there.discard("traits")
+    sides = np.sum([interactions.people_with_history(domain) for domain in interactions.domains], axis=0)
+    if not (sides > 1).any():
+        there.discard("both sides")
+    for candidate in _candidates(relevance_threshold):
+        if candidate.needs is None or candidate.needs in there:
+            yield candidate
+
+
+def _candidates(liked_at: float) -> tuple[Candidate, ...]:
+    counted = CategoricalDistribution((None, liked_at))
+    weighting = CategoricalDistribution(("weight", "strength", "binary"))
+    return (
+        Candidate(
+            "popularity",
+            False,
+            EVERYONE,
+            lambda domain, before: SearchSpace(
+                PopularityConfig(), {"liked_at": counted}, first=({}, {"liked_at": liked_at})
+            ),
+        ),
+        Candidate(
+            "recent_popularity",
+            False,
+            EVERYONE,
+            lambda domain, before: SearchSpace(
+                PopularityConfig(half_life_days=365.0),
+                {"half_life_days": _log(7.0, 3650.0), "liked_at": counted},
+                first=tuple(
+                    {"half_life_days": half_life, "liked_at": at}
+                    for half_life in (30.0, 90.0, 365.0, 1095.0)
+                    for at in (None, liked_at)
+                ),
+            ),
+        ),
+        Candidate(
+            "rising",
+            False,
+            EVERYONE,
+            lambda domain, before: SearchSpace(
+                PopularityConfig(half_life_days=14.0, usual_half_life_days=400.0),
+                {"half_life_days": _log(3.0, 90.0), "usual_half_life_days": _log(100.0, 2000.0)},
+                first=({}, {"half_life_days": 60.0, "usual_half_life_days": 1000.0}),
+            ),
+        ),
+        Candidate(
+            "segment_popularity",
+            False,
+            WITHOUT_HISTORY,
+            lambda domain, before: SearchSpace(
+                SegmentPopularityConfig(),
+                {
+                    "prior": _log(10.0, 5000.0),
+                    "half_life_days": CategoricalDistribution((None, 90.0, 365.0)),
+                    "liked_at": counted,
+                },
+                first=({}, {"prior": 1000.0}, {"half_life_days": 365.0}),
+            ),
+            needs="traits",
+        ),
+        *_models_of_the_other_side(liked_at),
+        *_neighbours(),
+        *_models_with_factors(weighting),
+        *_models_of_content(),
+    )
+
+
+def _models_of_the_other_side(liked_at: float) -> Iterator[Candidate]:
+    """Popularity at a person's own times, and what leads from one platform to the other."""
+    yield Candidate(
+        "contemporary_popularity",
+        True,
+        ("warm", "few", "cold"),
+        lambda domain, before: SearchSpace(
+            ContemporaryPopularityConfig(liked_at=liked_at),
+            {
+                "half_life_days": _log(7.0, 1000.0),
+                "own_half_life_days": CategoricalDistribution((None, 45.0, 180.0)),
+                "prior": _log(1.0, 1000.0),
+                "breadth": FloatDistribution(0.0, 1.0),
+            },
+            first=({}, {"breadth": 0.5}, {"half_life_days": 45.0, "own_half_life_days": 45.0}),
+        ),
+    )
+    yield Candidate(
+        "bridge",
+        True,
+        ("cold",),
+        lambda domain, before: SearchSpace(
+            BridgeConfig(),
+            {
+                "regularization": _log(30.0, 10_000.0),
+                "activity_discount": FloatDistribution(0.0, 1.0),
+                "liked_at": CategoricalDistribution((None, liked_at)),
+            },
+            first=({"liked_at": liked_at}, {"liked_at": liked_at, "regularization": 200.0}),
+        ),
+        needs="both sides",
+    )
+    yield Candidate(
+        "mapped",
+        True,
+        ("cold",),
+        lambda domain, before: SearchSpace(
+            MappedConfig(iterations=8),
+            {"regularization": _log(10.0, 1000.0), "ridge": _log(0.001, 1.0), "emphasis": FloatDistribution(0.0, 1.0)},
+            final={"iterations": 15},
+        ),
+        needs="both sides",
+    )
+
+
+def _neighbours() -> Iterator[Candidate]:
+    """Items and people that are alike by who did what."""
+    for joint in (False, True):
+        suffix = "_joint" if joint else ""
+        yield Candidate(
+            f"ease{suffix}",
+            joint,
+            WITH_HISTORY,
+            lambda domain, before: SearchSpace(
+                EASEConfig(domain=domain, max_items=3000),
+                {"regularization": _log(10.0, 3000.0), "dropout": FloatDistribution(0.0, 0.7)},
+                first=({"regularization": 200.0, "dropout": 0.3},),
+            ),
+        )
+        yield Candidate(
+            f"item_neighbours{suffix}",
+            joint,
+            WITH_HISTORY,
+            lambda domain, before: SearchSpace(
+                ItemNeighboursConfig(domain=domain),
+                {
+                    "similarity": CategoricalDistribution(("cosine", "bm25")),
+                    "shrinkage": _log(0.5, 100.0),
+                    "neighbours": CategoricalDistribution((20, 50, 100, 200)),
+                },
+                first=({}, {"similarity": "bm25"}),
+            ),
+        )
+    yield Candidate(
+        "user_neighbours",
+        True,
+        WITH_HISTORY,
+        lambda domain, before: SearchSpace(
+            UserNeighboursConfig(), {"neighbours": CategoricalDistribution((50, 100, 200, 400))}
+        ),
+    )
+
+
+def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candidate]:
+    """ALS and iALS, each on the target alone and on everything."""
+    # Regularisation grows with alpha: their ratio, about 5, matters more than either. Sparse histories (a person has 3 items in
+    # the median) want alpha 10 to 40, dense ones (100 items) alpha 1.
+    als = {
+        "factors": CategoricalDistribution((32, 64, 128)),
+        "regularization": _log(1.0, 1000.0),
+        "alpha": _log(0.5, 100.0),
+        "weighting": weighting,
+    }
+    als_first = (
+        {"regularization": 50.0, "alpha": 10.0},
+        {"regularization": 200.0, "alpha": 40.0, "weighting": "strength"},
+        {"regularization": 10.0, "alpha": 1.0},
+    )
+    ials = {
+        "factors": CategoricalDistribution((32, 64, 128)),
+        "alpha0": _log(0.003, 1.0),
+        "reg": _log(0.3, 50.0),
+        "nu": FloatDistribution(0.0, 1.2),
+        "weighting": weighting,
+    }
+    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.03}, {"alpha0": 0.03, "weighting": "binary"})
+    for joint in (False, True):
+        suffix, decided_by = ("_joint", ("warm", "few", "cold")) if joint else ("", WITH_HISTORY)
+        yield Candidate(
+            f"als{suffix}",
+            joint,
+            decided_by,
+            lambda domain, before: SearchSpace(
+                ALSConfig(domain=domain, iterations=8), als, als_first, {"iterations": 15}
+            ),
+        )
+        yield Candidate(
+            f"ials{suffix}",
+            joint,
+            decided_by,
+            lambda domain, before: SearchSpace(IALSConfig(domain=domain, epochs=8), ials, ials_first, {"epochs": 16}),
+        )
+
+
+def _models_of_content() -> Iterator[Candidate]:
+    """What is alike, and factors for what nobody knows yet."""
+    yield Candidate(
+        "content",
+        True,
+        ("warm", "few", "cold"),
+        lambda domain, before: SearchSpace(
+            ContentModelConfig(),
+            {"weighting": CategoricalDistribution(("weight", "strength"))},
+            first=({}, {"weighting": "strength"}),
+        ),
+        needs="content",
+    )
+    yield Candidate(
+        "als_content",
+        True,
+        ("warm", "few", "cold"),
+        lambda domain, before: SearchSpace(
+            ColdItemsConfig(base=als if isinstance(als := before.get("als_joint"), ALSConfig) else ALSConfig()),
+            {"ridge": _log(0.1, 100.0), "emphasis": FloatDistribution(0.0, 1.0), "shrinkage": _log(0.5, 50.0)},
+        ),
+        needs="content",
+    )
+
+
+def _log(low: float, high: float) -> FloatDistribution:
+    return FloatDistribution(low, high, log=True)

@@ -1,0 +1,219 @@
+"""A share of the places of lists for items that little is known about, with the propensity of what is shown.
+
+Holds the randomised logging policy: which items are explored, which places they get, and the probability of each. It is what
+makes it possible to learn about new items, and to judge another policy from what people did with these lists. What people may
+not see is decided by the caller and by `rules`.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models_ml.interactions import Interactions
+from models_ml.retrieval import BLOCK_BYTES
+from models_ml.rules import EXPLORATION, NO_ORIGIN, NO_RULE, Ranked
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplorationConfig:
+    """How much is explored.
+
+    Attributes:
+        share: Probability with which a place is given to an explored item, in [0, 1); 0 switches exploration off.
+        first_place: First place that can be explored, counted from 1; the ones above it always show the best.
+        most_interactions: An item with at most this many people is explored.
+        most_items: Largest number of items explored; which ones, where there are more, changes with the seed.
+        seed: Another seed is another draw of everything.
+    """
+
+    share: float = 0.0
+    first_place: int = 4
+    most_interactions: int = 5
+    most_items: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError(f"the share of exploration must be at least 0 and less than 1, got {self.share}")
+        if self.first_place < 1 or self.most_items < 1 or self.most_interactions < 0:
+            raise ValueError(
+                "first_place and most_items must be at least 1 and most_interactions at least 0, got "
+                f"{self.first_place}, {self.most_items} and {self.most_interactions}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExplorationCandidates:
+    """Items that may be explored.
+
+    Attributes:
+        items: Item indices, ascending, int32, shape (candidates,).
+        weights: Positive weight of each in the draw, float64, shape (candidates,).
+    """
+
+    items: NDArray[np.int32]
+    weights: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.items.shape != self.weights.shape or not (np.diff(self.items) > 0).all():
+            raise ValueError("candidates must be distinct items in ascending order with one weight each")
+        if not (np.isfinite(self.weights).all() and (self.weights > 0).all()):
+            raise ValueError("the weights of candidates must be finite and positive")
+
+
+def exploration_candidates(
+    interactions: Interactions, columns: range, config: ExplorationConfig
+) -> ExplorationCandidates:
+    """The items of a range that few people have had to do with, the fewer the heavier: 1 / (1 + people).
+
+    Args:
+        interactions: What people did; an item of the index that nobody knows is the heaviest.
+        columns: Range of items to choose from.
+        config: Parameters. Where more than `most_items` qualify, those with the smallest keyed hash of their item key stay.
+    """
+    known = np.bincount(interactions.indices, minlength=interactions.shape[1])[columns.start : columns.stop]
+    few = columns.start + np.flatnonzero(known <= config.most_interactions)
+    if len(few) > config.most_items:
+        drawn = _hashes(interactions.item_keys.take(pa.array(few)), f"candidates:{config.seed}")
+        few = np.sort(few[np.argsort(drawn, kind="stable")[: config.most_items]])
+    weights = np.reciprocal(1.0 + known[few - columns.start].astype(np.float64))
+    return ExplorationCandidates(few.astype(np.int32), weights)
+
+
+def explore(
+    ranked: Ranked,
+    people: Interactions,
+    candidates: ExplorationCandidates,
+    config: ExplorationConfig,
+    *,
+    forbidden: NDArray[np.bool_] | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> tuple[Ranked, NDArray[np.float64]]:
+    """Gives a random share of places to items that little is known about.
+
+    From the first place on, place by place: with probability `share` the place shows an item drawn from the candidates
+    that the person may see and that neither the ranked list nor a place above holds, in proportion to the weights; else it
+    shows the next item of the ranked list. So a ranked item moves down by one for each explored item above it and falls out at
+    the end, and the list keeps its length. Places that a rule has filled are never explored. Where no candidate is left, the
+    next ranked item is shown for certain.
+
+    The propensity of a place is the probability with which it shows the item that it shows, given what the places above
+    it show, the candidates and the ranked list: 1 above the first place, 1 - share for a ranked item, share x weight / (sum
+    of the weights of the candidates that could have been drawn there) for an explored one. Over all items the
+    propensities of a place add up to 1; the probability of the whole list is their product.
+
+    The draws depend on the key of the person, the domain of the candidates and the seed, not on the order or the blocks of
+    people: they are a keyed hash (BLAKE2b) of the three, run through SplitMix64 by place.
+
+    Args:
+        ranked: The lists without exploration.
+        people: The same people, for their keys and for what they have consumed.
+        candidates: What may be explored.
+        config: Parameters.
+        forbidden: Candidates that a person may not see for other reasons, shape (people, candidates).
+        block_bytes: Memory for the weights of one block of people.
+
+    Returns:
+        Lists of the same shape, in which explored items have the rule `EXPLORATION`, no origin and the score of the ranked item
+        whose place they took; and the propensities, float64, shape (people, places), 1 for an empty place.
+
+    Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014 (SplitMix64); the use of
+    logged propensities: Bottou et al., "Counterfactual Reasoning and Learning Systems", JMLR 2013.
+    """
+    propensity = np.ones(ranked.items.shape, dtype=np.float64)
+    if config.share == 0 or not len(candidates.items) or not people.shape[0]:
+        return ranked, propensity
+    shown = ranked.first(ranked.items.shape[1])
+    target = people.domains[people.item_domain[candidates.items[0]]]
+    streams = _hashes(people.user_keys, f"explore:{config.seed}:{target}")
+    rows = max(1, block_bytes // (16 * len(candidates.items)))
+    for start in range(0, people.shape[0], rows):
+        block = slice(start, min(start + rows, people.shape[0]))
+        part = people.take(np.arange(block.start, block.stop))
+        free = _may_see(ranked.items[block], part, candidates)
+        if forbidden is not None:
+            free &= ~forbidden[block]
+        _explore_block(
+            Ranked(*(getattr(ranked, field.name)[block] for field in dataclasses.fields(Ranked))),
+            Ranked(*(getattr(shown, field.name)[block] for field in dataclasses.fields(Ranked))),
+            propensity[block],
+            np.where(free, candidates.weights, 0.0),
+            candidates.items,
+            streams[block],
+            config,
+        )
+    return shown, propensity
+
+
+def _explore_block(
+    ranked: Ranked,
+    shown: Ranked,
+    propensity: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    candidates: NDArray[np.int32],
+    streams: NDArray[np.uint64],
+    config: ExplorationConfig,
+) -> None:
+    """Writes the lists of one block into `shown` and `propensity`; uses up `weights`, shape (people, candidates)."""
+    lengths = ranked.lengths
+    explored = np.zeros(len(lengths), dtype=np.int64)
+    left = (weights > 0).sum(axis=1)
+    for place in range(config.first_place - 1, ranked.items.shape[1]):
+        # A place is filled by a rule if the ranked item that would stand there is: rules fill the first places only.
+        may = (place < lengths) & (ranked.rules[np.arange(len(lengths)), place - explored] == NO_RULE)
+        may &= left > 0
+        drawn = may & (_uniform(streams, 2 * place) < config.share)
+
+        rest = np.flatnonzero(~drawn & (place < lengths))
+        source = place - explored[rest]
+        for field in dataclasses.fields(Ranked):
+            getattr(shown, field.name)[rest, place] = getattr(ranked, field.name)[rest, source]
+        propensity[rest, place] = np.where(may[rest], 1 - config.share, 1.0)
+
+        who = np.flatnonzero(drawn)
+        if who.size:
+            summed = np.cumsum(weights[who], axis=1)
+            # Bounded, so that no rounding reaches the whole sum.
+            wanted = _uniform(streams[who], 2 * place + 1) * summed[:, -1]
+            wanted = np.minimum(wanted, np.nextafter(summed[:, -1], 0))
+            # The first candidate whose sum exceeds what is wanted: one without weight adds nothing and is never the first.
+            choice = (summed > wanted[:, None]).argmax(axis=1)
+            propensity[who, place] = config.share * weights[who, choice] / summed[:, -1]
+            shown.items[who, place] = candidates[choice]
+            shown.scores[who, place] = ranked.scores[who, place - explored[who]]
+            shown.origins[who, place] = NO_ORIGIN
+            shown.rules[who, place] = EXPLORATION
+            weights[who, choice] = 0.0
+            explored[who] += 1
+            left[who] -= 1
+
+
+def _may_see(items: NDArray[np.int32], people: Interactions, candidates: ExplorationCandidates) -> NDArray[np.bool_]:
+    """Which candidates are neither consumed nor in the ranked list, shape (people, candidates)."""
+    column = np.full(people.shape[1] + 1, len(candidates.items), dtype=np.int64)
+    column[candidates.items] = np.arange(len(candidates.items))
+    # One column more for what is no candidate, and the empty place -1 looks at the last entry of `column`.
+    free = np.ones((people.shape[0], len(candidates.items) + 1), dtype=np.bool_)
+    free[np.arange(len(items))[:, None], column[items]] = False
+    free[people.rows[people.is_consumed], column[people.indices[people.is_consumed]]] = False
+    return free[:, :-1]
+
+
+def _hashes(keys: pa.StringArray, salt: str) -> NDArray[np.uint64]:
+    """A keyed 64-bit hash of each text, shape (keys,)."""
+    key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest() for text in keys.to_pylist())
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def _uniform(streams: NDArray[np.uint64], position: int) -> NDArray[np.float64]:
+    """One number in [0, 1) of each stream: the output of SplitMix64 at a position."""
+    step = np.uint64((0x9E3779B97F4A7C15 * (position + 1)) % 2**64)
+    mixed = streams + step
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,193 @@
+"""What models with item factors have in common.
+
+Holds how an interaction becomes a preference to train on, and everything that follows from item factors once a model has said
+what a person's least squares problem is: factors, scores, lists and reasons of any people. Training is beside each model
+(`als`, `ials`), the solution of the problems in `fold_in`, retrieval in `retrieval`.
+"""
+
+import abc
+import dataclasses
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from models_ml.fold_in import ItemBasis, Systems, fold_in, strongest_contributions
+from models_ml.interactions import Interactions
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array
+from models_ml.reasons import Reasons
+from models_ml.retrieval import TopK, top_k_by_factors
+
+Weighting = Literal["weight", "strength", "binary"]
+# Length of a factor, relative to the longest, below which nothing has been learned.
+_VANISHED = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorConfig(ModelConfig):
+    """Parameters that every model with item factors has.
+
+    Attributes:
+        domain: The only domain that is looked at; None trains one model on the items of all.
+        factors: Length of the factors, >= 1.
+        weighting: `weight` uses the preference with recency decay, `strength` the one without, `binary` 1 for each
+            positive one.
+        seed: Seed of the initial factors.
+    """
+
+    domain: str | None = None
+    factors: int = 64
+    weighting: Weighting = "weight"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.factors < 1:
+            raise ValueError(f"factors must be at least 1, got {self.factors}")
+        if self.weighting not in ("weight", "strength", "binary"):
+            raise ValueError(f"weighting must be weight, strength or binary, got {self.weighting!r}")
+
+    @property
+    def name(self) -> str:
+        """The kind, with `_joint` for a model of all domains."""
+        return f"{self.kind}_joint" if self.domain is None else self.kind
+
+    def preference(self, interactions: Interactions) -> NDArray[np.float32]:
+        """Preference r of each entry, 0 where it is of a domain that the model does not look at, shape (entries,)."""
+        if self.weighting == "binary":
+            preference = (interactions.strength > 0).astype(np.float32)
+        else:
+            preference = interactions.weight if self.weighting == "weight" else interactions.strength
+        if self.domain is None:
+            return preference
+        return np.where(interactions.domain_mask(self.domain), preference, np.float32(0))
+
+    def mean_preference(self, interactions: Interactions) -> float:
+        """Mean of the positive preferences; 1 where there is none."""
+        preference = self.preference(interactions)
+        positive = preference[preference > 0]
+        return float(positive.mean(dtype=np.float64)) if positive.size else 1.0
+
+    def relative_preference(self, interactions: Interactions, scale: float) -> csr_matrix:
+        """The positive preferences divided by `scale`, people x items CSR, float32."""
+        preference = self.preference(interactions)
+        kept = preference > 0
+        return interactions.where(kept).csr(preference[kept] / np.float32(scale))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FactorModel(abc.ABC):
+    """Item factors y, from which every person's factor x and every score x . y follows.
+
+    A person's factor is always the exact solution for their history given the item factors, also for those who were in
+    training (whose factor of the last alternation belongs to older item factors).
+
+    Attributes:
+        config: Parameters.
+        item_keys: Keys of all items, also of those without a factor.
+        item_factors: Shape (items, factors), float32; a row of zeros for an item without a positive preference, or of which
+            nothing was learned.
+        scale: Mean of the positive preferences in training.
+    """
+
+    config: FactorConfig
+    item_keys: pa.StringArray
+    item_factors: NDArray[np.float32]
+    scale: float
+
+    @abc.abstractmethod
+    def systems(self, people: Interactions) -> Systems:
+        """The least squares problems whose solutions are the factors of people.
+
+        Raises:
+            ValueError: If the items are not those of the model.
+        """
+
+    @cached_property
+    def basis(self) -> ItemBasis:
+        """The item factors in the form in which people are solved, a second copy of them that is kept."""
+        return ItemBasis.of(self.item_factors)
+
+    def fold_in(self, people: Interactions) -> NDArray[np.float32]:
+        """Factors of people from their history.
+
+        Returns:
+            Shape (people, factors), float32; a row of zeros for a person without a positive preference that the model knows.
+
+        Raises:
+            ValueError: If the items are not those of the model, or the system cannot be solved.
+        """
+        try:
+            return fold_in(self.basis, self.systems(people))
+        except np.linalg.LinAlgError as error:
+            raise unsolvable(self.config) from error
+
+    def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
+        """See `Recommender.scores`."""
+        user_factors, item_factors = self.fold_in(people), self.item_factors[columns.start : columns.stop]
+        # One BLAS thread, so that the sums do not depend on the number of threads.
+        with threadpool_limits(limits=1, user_api="blas"):
+            scores: NDArray[np.float32] = user_factors @ item_factors.T
+        scores[~user_factors.any(axis=1)] = -np.inf
+        scores[:, ~item_factors.any(axis=1)] = -np.inf
+        return scores
+
+    def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
+        """See `Recommender.top_k`."""
+        return top_k_by_factors(self.fold_in(people), self.item_factors, people.consumed(), k, columns=columns)
+
+    def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
+        """See `Recommender.explain`: the past items that contribute most to a score, which is the sum over all of them."""
+        try:
+            return strongest_contributions(self.basis, self.systems(people), items, most)
+        except np.linalg.LinAlgError as error:
+            raise unsolvable(self.config) from error
+
+    def describe(self) -> dict[str, Any]:
+        """See `Recommender.describe`."""
+        return {
+            "model": self.config.name,
+            "config": self.config.to_json(),
+            "items": len(self.item_keys),
+            "items_with_factors": int(self.item_factors.any(axis=1).sum()),
+            "mean_preference": self.scale,
+        }
+
+    def to_arrays(self) -> Arrays:
+        """See `Recommender.to_arrays`."""
+        return {
+            "item_keys": keys_to_array(self.item_keys),
+            "item_factors": self.item_factors,
+            "scale": np.array(self.scale, dtype=np.float64),
+        }
+
+    def relative_preference(self, people: Interactions) -> csr_matrix:
+        """Preferences of people relative to the mean in training, people x items CSR, float32.
+
+        Raises:
+            ValueError: If the items are not those of the model.
+        """
+        check_same_items(self.item_keys, people)
+        return self.config.relative_preference(people, self.scale)
+
+
+def learned(item_factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Item factors, with zeros in place of those that have vanished in training.
+
+    Where a few people and items have to do with nobody else, every alternation shrinks their factors by a constant ratio. What
+    is left after some of them is the random start times 1e-10 or less, and a ranking by it would be arbitrary; with zeros, the
+    items are in no list and the people are served by the fallback.
+    """
+    length = np.linalg.norm(item_factors, axis=1, keepdims=True)
+    return np.where(length > _VANISHED * length.max(initial=0), item_factors, np.float32(0))
+
+
+def unsolvable(config: FactorConfig) -> ValueError:
+    """What is raised where the parameters leave no finite solution."""
+    return ValueError(
+        f"{config.name} has no finite solution in single precision with {config.to_json()}; regularise it more or weigh the "
+        "interactions less"
+    )

@@ -1,0 +1,66 @@
+"""Why each place of a list is there, as indices.
+
+Holds the one shape in which every model says what speaks for a listed item: past interactions, features shared with the
+person, or a trait of the person. How a model finds them is beside the model; the sentence that a person reads is made in the
+warehouse.
+"""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_ml.retrieval import NO_ITEM
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reasons:
+    """Reasons for the places of lists, shape (people, k) and up to `most` of a kind for each place.
+
+    Attributes:
+        items: The person's past items that contribute most to the score, largest contribution first, -1 for none, int32,
+            shape (people, k, most).
+        shares: Contribution as a share of the score of the place, float32, shape (people, k, most); 0 where there is no
+            item. Only positive contributions are named; where others are negative, the shares of a place can exceed 1.
+        features: Features of `ItemContent` that the person and the item share, strongest first, -1 for none, int32,
+            shape (people, k, most).
+        trait: Code of the trait of the person that speaks for the item, -1 for none, int32, shape (people, k).
+    """
+
+    items: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    features: NDArray[np.int32]
+    trait: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.items.ndim != 3 or not self.items.shape == self.shares.shape == self.features.shape:
+            raise ValueError(
+                "items, shares and features must have one shape (people, k, most), got "
+                f"{self.items.shape}, {self.shares.shape} and {self.features.shape}"
+            )
+        if self.trait.shape != self.items.shape[:2]:
+            raise ValueError(f"trait must have shape {self.items.shape[:2]}, got {self.trait.shape}")
+
+    @staticmethod
+    def nothing(people: int, k: int, most: int) -> "Reasons":
+        """Places without any reason."""
+        return Reasons(
+            items=np.full((people, k, most), NO_ITEM, dtype=np.int32),
+            shares=np.zeros((people, k, most), dtype=np.float32),
+            features=np.full((people, k, most), NO_ITEM, dtype=np.int32),
+            trait=np.full((people, k), NO_ITEM, dtype=np.int32),
+        )
+
+    def put(self, people: NDArray[np.integer], reasons: "Reasons", where: NDArray[np.bool_] | None = None) -> None:
+        """Writes the reasons of some people into these, in place.
+
+        Args:
+            people: Rows to write to, shape (others,), distinct.
+            reasons: What to write, shape (others, k, most).
+            where: Which places to write, shape (others, k); default all. The others stay as they are.
+        """
+        for field in dataclasses.fields(self):
+            ours, theirs = getattr(self, field.name), getattr(reasons, field.name)
+            if where is not None:
+                theirs = np.where(where if theirs.ndim == 2 else where[:, :, None], theirs, ours[people])
+            ours[people] = theirs

@@ -1,0 +1,155 @@
+"""Factors of one platform mapped to those of another."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from models_ml import Interactions
+from models_ml.als import fit_als
+from models_ml.mapped import MappedConfig, MappedModel, fit_mapped
+
+Make = Callable[..., Interactions]
+CONFIG = MappedConfig(factors=6, regularization=1.0, alpha=5.0, iterations=4, ridge=0.02)
+
+
+@pytest.fixture(scope="module")
+def model(planted: Interactions) -> MappedModel:
+    return fit_mapped(planted, CONFIG)
+
+
+def test_the_map_is_that_of_a_weighted_ridge_regression(planted: Interactions, model: MappedModel) -> None:
+    source, target = fit_als(planted, CONFIG.side("knowledge")), fit_als(planted, CONFIG.side("film"))
+    x, z = source.fold_in(planted).astype(float), target.fold_in(planted).astype(float)
+    both = x.any(axis=1) & z.any(axis=1)
+    x, z = x[both], z[both]
+    counts = [
+        np.bincount(planted.rows[planted.domain_mask(name)], minlength=planted.shape[0])[both]
+        for name in planted.domains
+    ]
+    weight = np.minimum(*counts) ** CONFIG.emphasis
+    centred = x - np.average(x, axis=0, weights=weight)
+    ridge = CONFIG.ridge * float((weight[:, None] * centred**2).sum()) / CONFIG.factors
+    expected = Ridge(alpha=ridge, solver="cholesky").fit(x, z, sample_weight=weight)
+    columns = planted.domain_range("film")
+    y = target.item_factors[columns.start : columns.stop]
+    np.testing.assert_allclose(model.mapped_factors[columns.start : columns.stop], y @ expected.coef_, atol=1e-4)
+    np.testing.assert_allclose(model.offsets[columns.start : columns.stop], y @ expected.intercept_, atol=1e-4)
+
+
+@pytest.mark.parametrize(("target", "people"), [("film", range(10, 20)), ("knowledge", range(10))])
+def test_people_who_are_new_to_a_side_get_their_own_taste_there(
+    planted: Interactions, model: MappedModel, target: str, people: range
+) -> None:
+    """Nine of ten items that people take are of the taste person % 4; these people have the other side only."""
+    columns = planted.domain_range(target)
+    items = model.top_k(planted.take(np.array(people)), columns, 5).items
+    assert ((items - columns.start) % 4 == (np.array(people) % 4)[:, None]).all()
+
+
+def test_a_strong_ridge_gives_everyone_what_the_mean_person_likes(planted: Interactions) -> None:
+    model = fit_mapped(planted, MappedConfig(factors=6, regularization=1.0, alpha=5.0, iterations=4, ridge=1e9))
+    columns = planted.domain_range("film")
+    scores = model.scores(planted.take(np.arange(10, 20)), columns)
+    np.testing.assert_allclose(scores, np.tile(model.offsets[columns.start : columns.stop], (10, 1)), atol=1e-5)
+
+
+def test_history_on_the_target_itself_changes_nothing(planted: Interactions, model: MappedModel) -> None:
+    columns = planted.domain_range("film")
+    elsewhere = planted.where(planted.domain_mask("knowledge"))
+    np.testing.assert_array_equal(model.scores(elsewhere, columns), model.scores(planted, columns))
+
+
+def test_who_is_on_the_target_only_gets_no_list(planted: Interactions, model: MappedModel) -> None:
+    lists = model.top_k(planted.take(np.arange(12)), planted.domain_range("film"), 5)
+    assert lists.lengths.tolist() == [0] * 10 + [5] * 2
+
+
+def test_offset_and_all_contributions_make_the_score(planted: Interactions, model: MappedModel) -> None:
+    # Also people with both sides: what they have on the target must not be named.
+    people, columns = planted.take(np.arange(10, 30)), planted.domain_range("film")
+    lists = model.top_k(people, columns, 4)
+    reasons = model.explain(people, lists.items, most=16)
+    knowledge = planted.domain_range("knowledge")
+    named = reasons.items >= 0
+    assert named.any()
+    assert (reasons.items[named] >= knowledge.start).all()
+    source = model.source(planted.domains.index("film"))
+    own = (
+        source.fold_in(people.where(people.domain_mask("knowledge")))
+        @ model.mapped_factors[columns.start : columns.stop].T
+    )
+    for person in range(20):
+        for place, item in enumerate(lists.items[person]):
+            score, offset = lists.scores[person, place], model.offsets[item]
+            assert own[person, item] + offset == pytest.approx(score, rel=1e-4, abs=1e-5)
+            has_negative = (reasons.items[person, place] >= 0).sum() < 8
+            total = reasons.shares[person, place].sum() * score
+            if has_negative:
+                assert total >= own[person, item] - 1e-4
+            else:
+                assert total == pytest.approx(own[person, item], rel=1e-3)
+
+
+def test_lists_are_ranked_by_scores(planted: Interactions, model: MappedModel) -> None:
+    people, columns = planted.take(np.arange(10, 40)), planted.domain_range("film")
+    lists = model.top_k(people, columns, 5)
+    scores = model.scores(people, columns)
+    scores[people.consumed()[:, columns.start : columns.stop].toarray()] = -np.inf
+    np.testing.assert_allclose(lists.scores, -np.sort(-scores, axis=1)[:, :5], rtol=1e-5)
+    everything = model.top_k(people, range(planted.shape[1]), 5)
+    assert (everything.lengths == 5).all()
+
+
+def test_with_three_platforms_all_others_are_the_source(make: Make) -> None:
+    rows = [
+        (f"u{person:02}", f"{domain}:{item}", 5.0, 0)
+        for person in range(40)
+        for domain in ("film", "knowledge", "music")
+        for item in range(6)
+        if item % 2 == person % 2 and not (person < 4 and domain == "film") and not (person < 2 and domain == "music")
+    ]
+    interactions = make(rows)
+    model = fit_mapped(interactions, CONFIG)
+    columns = interactions.domain_range("film")
+    # Persons 0 and 1 have knowledge only, 2 and 3 knowledge and music.
+    items = model.top_k(interactions.take(np.arange(4)), columns, 3).items
+    assert (items % 2 == (np.arange(4) % 2)[:, None]).all()
+
+
+def test_the_same_world_gives_the_same_bits_and_comes_back_from_its_arrays(
+    planted: Interactions, model: MappedModel
+) -> None:
+    columns = planted.domain_range("film")
+    for other in (fit_mapped(planted, CONFIG), MappedModel.from_arrays(model.to_arrays(), CONFIG)):
+        np.testing.assert_array_equal(other.scores(planted, columns), model.scores(planted, columns))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [("a", "film:1", 5.0, 0)],
+        [("a", "film:1", 5.0, 0), ("a", "knowledge:1", 5.0, 0)],
+        [("a", "film:1", 0.0, 0), ("a", "knowledge:1", 0.0, 0)],
+        [(user, item, 5.0, 0) for user in "ab" for item in ("film:1", "knowledge:1")],
+    ],
+    ids=["nothing", "one entry", "one person on both", "nothing liked", "everyone has everything"],
+)
+def test_odd_worlds_end_well(make: Make, rows: list[tuple[str, str, float, int]]) -> None:
+    interactions = make(rows)
+    model = fit_mapped(interactions, CONFIG)
+    for domain in interactions.domains:
+        columns = interactions.domain_range(domain)
+        lists = model.top_k(interactions, columns, 3)
+        assert (lists.lengths == 0).all()
+        assert not np.isnan(model.scores(interactions, columns)).any()
+        assert (model.explain(interactions, lists.items).items == -1).all()
+
+
+def test_wrong_parameters_are_named() -> None:
+    with pytest.raises(ValueError, match="ridge"):
+        MappedConfig(ridge=0.0)
+    with pytest.raises(ValueError, match="factors"):
+        MappedConfig(factors=0)
