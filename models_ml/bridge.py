@@ -42,8 +42,8 @@ class BridgeConfig(ModelConfig):
 
     kind: ClassVar[str] = "bridge"
 
-    regularization: float = 1000.0
-    activity_discount: float = 0.25
+    regularization: float = 500.0
+    activity_discount: float = 0.0
     liked_at: float | None = None
     most_sources: int = 2000
     most_targets: int = 4000
@@ -89,8 +89,8 @@ class BridgeModel:
     so W = (X'X + regularization I)^-1 X'Y with X and Y less their means, and prior = mean(y) - mean(x) W. Whoever took up nothing
     that counts gets about the popularity among L; a past item moves it only as far as the people who have it bear it out.
 
-    It was chosen by measurement on Epinions over sums of (log) lifts and of shrunk cosines from item to item, which fall behind
-    popularity where most past items have few people: a ridge weighs past items that say the same only once.
+    It was chosen by measurement on Epinions over sums of shrunk cosines from item to item, which fall behind popularity there: they
+    count past items that say the same over and over, where a ridge weighs them once.
 
     Source: ridge regression of Hoerl and Kennard, Technometrics 1970, from items to items as in Steck, "Embarrassingly Shallow
     Autoencoders for Sparse Data", WWW 2019; source and target are disjoint here, so no diagonal needs to be zero.

@@ -237,7 +237,7 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "nu": FloatDistribution(0.0, 1.2),
         "weighting": weighting,
     }
-    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.03}, {"alpha0": 0.03, "weighting": "binary"})
+    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"})
     for joint in (False, True):
         suffix, decided_by = ("_joint", ("warm", "few", "cold")) if joint else ("", WITH_HISTORY)
         yield Candidate(

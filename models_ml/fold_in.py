@@ -211,7 +211,7 @@ def strongest_contributions(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Stack:
-    """People with about the same number of past items, padded with items whose rows of S and e are zero.
+    """People with about the same number of past items, padded with items whose rows of S are zero.
 
     Attributes:
         people: Rows of the people, shape (stack,).
@@ -242,7 +242,7 @@ class _Stack:
         return _Stack(
             people,
             np.where(filled, items, np.int32(NO_ITEM)),
-            np.where(filled, systems.targets[entry] / root, np.float32(0)),
+            systems.targets[entry] / root,
             scale,
             scaled,
         )

@@ -43,11 +43,11 @@ class MappedConfig(ModelConfig):
     kind: ClassVar[str] = "mapped"
 
     factors: int = 64
-    regularization: float = 100.0
-    alpha: float = 10.0
+    regularization: float = 200.0
+    alpha: float = 40.0
     iterations: int = 15
     weighting: Weighting = "strength"
-    ridge: float = 0.05
+    ridge: float = 0.3
     emphasis: float = 0.5
     seed: int = 0
 

@@ -359,7 +359,6 @@ def apply_rules(
     capped_by = _capped(pool, people, rules, None if diverse.size else k, block_bytes)
     status = np.where(pool.items == NO_ITEM, _EMPTY, np.where(capped_by == NO_RULE, _KEPT, _CAPPED))
     order = np.argsort(status, axis=1, kind="stable")
-    order[np.take_along_axis(status, order, axis=1) == _EMPTY] = NO_PLACE
     chosen = order[:, :k].copy()
     if diverse.size:
         kept = (status[diverse] == _KEPT).sum(axis=1)
@@ -369,8 +368,7 @@ def apply_rules(
             counts[rules.ids[position]] += int(fetched[diversified_by[diverse] == position].sum())
 
     shown = np.zeros(place.shape, dtype=np.bool_)
-    listed, at = np.nonzero(chosen != NO_PLACE)
-    shown[listed, chosen[listed, at]] = True
+    np.put_along_axis(shown, chosen, True, axis=1)
     lost = (capped_by != NO_RULE) & ~shown & (place >= 0) & (place < min(k, ranked.items.shape[1]))
     for position, count in zip(*np.unique(capped_by[lost], return_counts=True), strict=True):
         counts[rules.ids[position]] += int(count)
@@ -538,7 +536,6 @@ def _capped(
             passed = full.any(axis=1)
             capped_by[block[passed], place] = cap[own[passed, full[passed].argmax(axis=1)]]
             counted[row, own] += ~passed[:, None]
-            counted[:, -1] = 0
             kept += ~passed & (pool.items[block, place] != NO_ITEM)
     return capped_by
 

@@ -49,13 +49,14 @@ SEGMENTS = ("cold", "warm")
 SEEDS = (0, 1, 2)
 MIN_RATINGS, MIN_HISTORY = 3, 5
 HELD_SHARE, COLD_SHARE = 0.2, 0.2
-# More of them inside, where the champion of the cold is chosen by them.
-INNER_COLD_SHARE = 0.3
+# More of them inside, where the champion of the cold is chosen by few people otherwise. Training misses them little: five times
+# as many people are on both sides as have enough there to be asked.
+INNER_COLD_SHARE = 0.5
 LIKED_AT = 3.75
 CUTOFF = 10
 # Items of each member among which a blend finds its lists while its weights are searched.
 DEPTH = 50
-MOST_MEMBERS = 4
+BLEND_SIZES = (2, 4)
 REQUIRED = {"cold": 0.12, "warm": 0.05}
 POPULARITIES = ("popularity", "recent popularity")
 WORKERS = 2
@@ -207,8 +208,8 @@ def measure(landing: Path, domain: str, seed: int) -> Figures:
     """One split of one direction.
 
     Returns:
-        For each segment `people` (indices), `values` (NDCG@10 of each person by model) and `champion`, `single_blend` (how they
-        were made).
+        For each segment `people` (indices), `history` (how many ratings of the target they have in training), `values` (NDCG@10 of
+        each person by model), `single` (names of the models that see the target only) and `made_of` (what was chosen).
     """
     started = time.perf_counter()
 
@@ -225,6 +226,7 @@ def measure(landing: Path, domain: str, seed: int) -> Figures:
             tried.fit(config)
         progress(f"tried {name}")
     tested = Bench(outer)
+    history = np.bincount(outer.train.rows[outer.train.domain_mask(domain)], minlength=outer.train.shape[0])
     found: Figures = {}
     for segment in SEGMENTS:
         own = {name: tried.best(configs, segment) for name, configs in single.items()}
@@ -236,15 +238,24 @@ def measure(landing: Path, domain: str, seed: int) -> Figures:
         if segment == "warm":
             choices["single blend"] = tried.champion(own, segment)
         models = {**best, **choices}
-        progress(f"{segment}: champion {choices['champion'].to_json()}")
+        progress(f"{segment}: champion {summary(choices['champion'])}")
+        people = outer.people[outer.members(segment)]
         found[segment] = {
-            "people": outer.people[outer.members(segment)],
+            "people": people,
+            "history": history[people],
             "values": {name: tested.values(config, segment) for name, config in models.items()},
             "single": [*own],
             "made_of": {name: config.to_json() for name, config in choices.items()},
         }
     progress("done")
     return found
+
+
+def summary(config: ModelConfig) -> str:
+    """Names, with their weights in a blend."""
+    if not isinstance(config, BlendConfig):
+        return config.name
+    return " + ".join(f"{weight:.2f} {part.name}" for part, weight in zip(config.members, config.weights, strict=True))
 
 
 class Bench:
@@ -289,17 +300,21 @@ class Bench:
         The people are dealt into two halves, and the blend is judged on each by the weights found on the other.
         """
         ranked = sorted(found.values(), key=lambda config: -self.values(config, segment).mean())
-        configs, members = tuple(ranked[:MOST_MEMBERS]), self.fold.members(segment)
+        members = self.fold.members(segment)
         halves = (members[::2], members[1::2])
-        blends = [BlendConfig(configs, self.weights(configs, half)) for half in halves]
-        crossed = [self.judged(blend, half) for blend, half in zip(blends, reversed(halves), strict=True)]
-        if np.concatenate(crossed).mean() <= self.values(ranked[0], segment).mean():
-            return ranked[0]
-        mean = np.mean([blend.weights for blend in blends], axis=0)
-        used = np.flatnonzero(mean)
-        return BlendConfig(
-            tuple(configs[place] for place in used), tuple(round(float(mean[place]), 4) for place in used)
-        )
+        chosen, value = ranked[0], float(self.values(ranked[0], segment).mean())
+        for size in BLEND_SIZES:
+            configs = tuple(ranked[:size])
+            blends = [BlendConfig(configs, self.weights(configs, half)) for half in halves]
+            crossed = [self.judged(blend, half) for blend, half in zip(blends, reversed(halves), strict=True)]
+            if float(np.concatenate(crossed).mean()) > value:
+                value = float(np.concatenate(crossed).mean())
+                mean = np.mean([blend.weights for blend in blends], axis=0)
+                used = np.flatnonzero(mean)
+                chosen = BlendConfig(
+                    tuple(configs[place] for place in used), tuple(round(float(mean[place]), 4) for place in used)
+                )
+        return chosen
 
     def weights(self, configs: Sequence[ModelConfig], members: NDArray[np.int64]) -> tuple[float, ...]:
         """Weights of a blend that are best for some of the people."""
@@ -337,7 +352,14 @@ def compare(domain: str, segment: str, splits: Sequence[Figures]) -> tuple[Figur
     }
     line["holds"] = bool(line["value"] >= REQUIRED[segment] and line["interval"][0] > 0)
     if segment == "warm":
-        figures["champion_against_single_blend"] = gain(pooled["champion"], pooled["single blend"])
+        # Whether the other platform adds anything once a single platform may blend as well, and for whom.
+        history = np.bincount(people, weights=np.concatenate([part["history"] for part in parts])) / np.bincount(people)
+        few = history <= np.median(history)
+        figures["champion_against_single_blend"] = {
+            "all": gain(pooled["champion"], pooled["single blend"]),
+            f"at most {np.median(history):.0f} ratings": gain(pooled["champion"][few], pooled["single blend"][few]),
+            "more": gain(pooled["champion"][~few], pooled["single blend"][~few]),
+        }
     return figures, [line]
 
 

@@ -184,7 +184,8 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         artifacts: ArtifactStore,
         models: str,
         interactions: str,
-    ) -> MaterializeResult[Any]:
+        # With a check beside the table, dagster 1.13 knows a result by the bare class only.
+    ) -> MaterializeResult:  # type: ignore[type-arg]
         with retried_when_transient(), warehouse.writer() as connection:
             rows, report, warnings = steps.write_user_item(
                 connection,

@@ -37,7 +37,7 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
         return judge_champions(artifacts.get(models).table("comparison").to_pylist())
 
     @asset_check(
-        asset=AssetKey(["recommendations", "interactions"]),
+        asset=AssetKey(["recommendations", "model_evaluation"]),
         name="catalogues_hold_no_product_twice",
         blocking=False,
         additional_ins={

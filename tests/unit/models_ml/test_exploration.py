@@ -165,6 +165,21 @@ def test_a_draw_belongs_to_the_person_and_not_to_a_place_in_the_table():
     assert not np.array_equal(other.items, after.items)
 
 
+def test_the_two_sides_of_a_person_are_drawn_apart():
+    keys = [f"{domain}:{number}" for domain in ("film", "knowledge") for number in range(4)]
+    world = interactions_from_arrow(
+        preference_table([]),
+        users=pa.array([f"u{number:05}" for number in range(100)]),
+        items=pa.table({"item_key": keys, "domain": [key.split(":")[0] for key in keys]}),
+    )
+    config = ExplorationConfig(share=0.5, first_place=1)
+    places = []
+    for first in (0, 4):
+        one = ExplorationCandidates(np.array([first + 3], dtype=np.int32), np.array([1.0]))
+        places.append(explore(ranked(100, (first, first + 1, first + 2)), world, one, config)[0].rules)
+    assert not np.array_equal(*places)
+
+
 def test_the_fewer_have_had_to_do_with_an_item_the_heavier_it_is():
     rows = [("u00000", "film:1", 1.0, 0), ("u00001", "film:1", 1.0, 0), ("u00000", "film:2", 1.0, 0)]
     rows += [(f"u{number:05}", "film:0", 1.0, 0) for number in range(3)]

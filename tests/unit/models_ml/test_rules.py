@@ -238,6 +238,27 @@ def test_a_cap_holds_for_whom_it_concerns():
     assert lists == [[0, 1, 3], [0, 1, 3], [0, 3, 4], [0, 1, 3]]
 
 
+def test_only_the_first_places_are_counted_as_taken_away():
+    """Of the dramas passed over, film 1 stood among the first three places and film 2 did not."""
+    lists, report = applied(made({"action": "cap", "topic": "drama", "number": 1}), pools([0, 1, 4, 2, 3]), 3)
+    assert lists == [[0, 4, 3]] * 4
+    assert report.places == {"r0": 4}
+
+
+def test_a_person_is_held_to_the_caps_that_concern_them_only():
+    rules = made(
+        {"action": "cap", "topic": "drama", "number": 1, "country": "FR"},
+        {"action": "cap", "topic": "crime", "number": 1},
+    )
+    assert applied(rules, pools([0, 2, 1, 3, 4]), 4)[0] == [[0, 2, 1, 4]] * 2 + [[0, 3, 4, 2], [0, 2, 1, 4]]
+
+
+def test_a_cap_per_person_on_one_topic_does_not_count_what_is_of_another():
+    """Lee's film 3 is no drama, so film 1 is his second drama and film 0 the first."""
+    rules = made({"action": "cap", "per": "person", "topic": "drama", "number": 2})
+    assert applied(rules, pools([3, 5, 0, 1, 4]), 5)[0] == [[3, 5, 0, 1, 4]] * 4
+
+
 def test_a_cap_gives_way_in_order_rather_than_leave_a_list_short():
     lists, report = applied(made({"action": "cap", "per": "topic", "number": 1}), pools([0, 1, 2, 3]), 4)
     assert lists == [[0, 3, 1, 2]] * 4
@@ -249,6 +270,15 @@ def test_a_cap_gives_way_in_order_rather_than_leave_a_list_short():
 def test_what_is_pinned_counts_for_a_cap():
     rules = made({"action": "pin", "item_id": "film:2"}, {"action": "cap", "topic": "drama", "number": 1})
     assert applied(rules, pools([0, 1, 3, 4]), 3)[0] == [[2, 3, 4]] * 4
+
+
+def test_what_is_pinned_is_not_passed_over_by_a_cap():
+    rules = made(
+        {"action": "pin", "item_id": "film:2"},
+        {"action": "pin", "item_id": "film:1"},
+        {"action": "cap", "topic": "drama", "number": 1},
+    )
+    assert applied(rules, pools([0, 1, 3, 4]), 3)[0] == [[2, 1, 3]] * 4
 
 
 def test_an_exclusion_never_gives_way_and_says_whom_it_leaves_without_a_list():
@@ -292,13 +322,35 @@ def test_diversity_moves_up_what_is_unlike_the_rest():
     assert report.places == {"r0": 2}
 
 
+def test_how_far_diversity_moves_an_item_is_reckoned_in_places_of_the_list():
+    """With k = 4 and three quarters, film 1, which is film 0 again, falls by 4/3 places: behind film 2, before film 3."""
+    features = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    rules = made({"action": "diversity", "number": 0.75})
+    assert applied(rules, pools([0, 1, 2, 3]), 4, world(features=features))[0] == [[0, 2, 1, 3]] * 4
+
+
+def test_pins_that_are_alike_stay_in_front_together():
+    features = [[1, 0], [1, 0], [0, 1], [0, 1], [0, 0], [0, 0], [0, 0], [0, 0]]
+    rules = made(
+        {"action": "pin", "item_id": "film:2"},
+        {"action": "pin", "item_id": "film:3"},
+        {"action": "diversity", "number": 0.1},
+    )
+    assert applied(rules, pools([0, 1, 4]), 4, world(features=features))[0] == [[2, 3, 0, 4]] * 4
+
+
 def test_of_two_rules_of_diversity_the_stronger_holds_and_1_is_none():
     features = [[1, 0], [1, 0], [0, 1], [0, 1], [0, 0], [0, 0], [0, 0], [0, 0]]
     people = world(features=features)
-    weak = {"action": "diversity", "number": 1.0}
+    weak = {"action": "diversity", "number": 0.9}
+    none = {"action": "diversity", "number": 1.0}
     strong = {"action": "diversity", "number": 0.5, "region": "Hunan"}
-    assert applied(made(weak, strong), pools([0, 1, 2, 3]), 2, people)[0] == [[0, 1], [0, 2], [0, 1], [0, 1]]
-    assert applied(made(weak), pools([0, 1, 2, 3]), 2)[0] == [[0, 1]] * 4
+    # With k = 2 and .9, film 1 falls by 2/9 of a place only.
+    for rules in ([weak, strong], [strong, weak]):
+        lists, report = applied(made(*rules), pools([0, 1, 2, 3]), 2, people)
+        assert lists == [[0, 1], [0, 2], [0, 1], [0, 1]]
+        assert report.places[f"r{rules.index(strong)}"] == 1
+    assert applied(made(none), pools([0, 1, 2, 3]), 2)[0] == [[0, 1]] * 4
 
 
 def test_diversity_keeps_pins_in_front_and_caps():

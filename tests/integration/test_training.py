@@ -1,0 +1,161 @@
+"""Training as the graph does it: from the tables of the warehouse to a stored artifact and to lists, and what a crash leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from models_ml.evaluation import EvaluationConfig
+from models_ml.scoring import score_people
+from models_ml.selection import SelectionConfig
+from orchestration.recommendations import steps
+from orchestration.recommendations.tuning import NothingToTuneError, read_tuned, tune
+from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.resources.warehouse import connect
+from orchestration.settings import Settings
+
+# 120 people of three tastes on both platforms, each with 7 of 18 items a side; u000 to u009 are on the film side only, and
+# nobody has had to do with the last item of each side.
+WAREHOUSE = """
+create schema core; create schema features;
+
+create table core.dim_user as
+select printf('u%03d', n) as user_key, 'CN' as country, ['east', 'west', null][1 + n % 3] as region, 'phone' as device,
+    null::varchar as gender, null::integer as birth_decade
+from range(120) as people(n);
+
+create table core.dim_item as
+select domain || ':' || printf('%02d', n) as item_key, domain, n::varchar as item_id, 'Item ' || n as title,
+    if(domain = 'film', 'movie', 'course') as kind, 'en' as language
+from (values ('film'), ('knowledge')) as domains(domain), range(19) as items(n);
+
+create table core.dim_content as select item_key, 'Something to learn' as summary from core.dim_item where domain = 'knowledge';
+create table core.dim_film as
+select item_key, null::varchar as original_title, 'A story' as synopsis from core.dim_item where domain = 'film';
+create table core.dim_topic as select 't' || n as topic_key, 'Taste ' || n as topic from range(3) as topics(n);
+create table core.bridge_item_topic as
+select item_key, 't' || (item_id::integer % 3) as topic_key, 1.0 as weight from core.dim_item;
+create table core.dim_person as select 'p0' as person_key, 'Wang Li' as person_name;
+create table core.bridge_item_person as select item_key, 'p0' as person_key from core.dim_item where item_id = '3';
+
+create table features.user_item_preference as
+select users.user_key, items.item_key, items.domain, 5.0 as weight, 5.0 as strength, true as is_consumed,
+    timestamp '2026-01-01' + interval 1 hour * (hash(users.user_key, items.item_key) % 2000)::integer as last_at
+from core.dim_user as users, core.dim_item as items
+where items.item_id::integer < 18
+    and (items.domain = 'film' or users.user_key >= 'u010')
+    and if(items.item_id::integer % 3 = substr(users.user_key, 2)::integer % 3, 12, 2)
+        > (hash(items.item_key, users.user_key) % 13)::integer;
+"""
+
+PROTOCOL = SelectionConfig(
+    candidates=("als_joint", "als_content", "ials_joint", "item_neighbours_joint"),
+    evaluation=EvaluationConfig(cutoffs=(5,), draws=50),
+    min_people=10,
+)
+
+
+@pytest.fixture(scope="module")
+def warehouse() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute(WAREHOUSE)
+    return connection
+
+
+def store_at(folder: Path) -> ArtifactStore:
+    folder.mkdir(parents=True, exist_ok=True)
+    return ArtifactStore(root=str(folder))
+
+
+def lists_of(models: Artifact, interactions: Artifact) -> pa.Table:
+    history = steps.load_interactions(interactions)
+    return pa.Table.from_batches(score_people(steps.load_models(models), history, history.user_keys))
+
+
+def test_people_and_items_that_have_done_nothing_are_part_of_what_is_learned_from(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    store = store_at(tmp_path)
+    artifact = steps.collect_interactions(warehouse, store)
+    history = steps.load_interactions(artifact)
+    assert history.shape == (120, 38)
+    assert artifact.document["items_with_history"] == 36
+    assert artifact.document["items_with_content"] == 38
+    assert history.content is not None
+    assert "Taste 0" in history.content.names
+    assert history.traits is not None
+    assert history.traits.names == steps.TRAITS
+    assert history.fingerprint() == steps.read_interactions(warehouse).fingerprint()
+
+
+def test_the_same_input_gives_the_same_lists_also_after_a_crash_in_the_middle_of_training(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    crashed, fresh = store_at(tmp_path / "crashed"), store_at(tmp_path / "fresh")
+    interactions = steps.collect_interactions(warehouse, crashed)
+    script = f"""
+from tests.integration.test_training import PROTOCOL, ArtifactStore, steps
+store = ArtifactStore(root={str(tmp_path / "crashed")!r})
+steps.train_models(store.get({interactions.address!r}), store, PROTOCOL, lambda line: print(line, flush=True))
+print("ended")
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line.strip())
+        if line.startswith("fit als_joint"):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "ended" not in said, "it was to be killed before its end"
+    assert not list((tmp_path / "crashed").glob("models-*")), "half a model can be found"
+
+    after, is_new = steps.train_models(interactions, crashed, PROTOCOL)
+    assert is_new
+    other, _ = steps.train_models(steps.collect_interactions(warehouse, fresh), fresh, PROTOCOL)
+    assert after.address == other.address
+    assert after.table("evaluation").equals(other.table("evaluation"))
+    assert lists_of(after, interactions).equals(lists_of(other, interactions))
+    assert steps.train_models(interactions, crashed, PROTOCOL)[1] is False, "what was trained is trained again"
+
+
+def test_a_long_search_is_kept_and_used_by_the_next_training(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, landing=tmp_path / "landing")
+    with pytest.raises(NothingToTuneError, match="run `zhiying run` first"):
+        tune(settings, 0.0)
+    settings.prepare_home()
+    with connect(settings.warehouse_file) as connection:
+        connection.execute(WAREHOUSE)
+    monkeypatch.setattr("orchestration.recommendations.tuning.selection_config", lambda _: PROTOCOL)
+    before = settings.fingerprint()
+    first = tune(settings, 0.0)
+    second = tune(settings, 0.0)
+    tried = {(entry.candidate, entry.targets): entry.trials for entry in first}
+    assert tried["als_joint", "film+knowledge"] == 1
+    # An entry more for each call, and what an earlier one found is not tried again.
+    assert all(entry.trials == tried[entry.candidate, entry.targets] + 1 for entry in second if entry.candidate == "als_joint")
+    assert settings.fingerprint() != before, "the next run would say that there is nothing new"
+
+    known = read_tuned(settings.tuned_file)
+    assert known["als_joint", "film+knowledge"].keys() == {"factors", "regularization", "alpha", "weighting"}
+    store = store_at(tmp_path / "models")
+    interactions = steps.collect_interactions(warehouse, store)
+    config = replace(PROTOCOL, candidates=("als_joint",))
+    with_it, _ = steps.train_models(interactions, store, config, known=known)
+    without, _ = steps.train_models(interactions, store, config)
+    assert with_it.address != without.address
+
+
+def test_a_damaged_file_of_parameters_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text('{"als": 1')
+    with pytest.raises(ValueError, match="delete it and search again"):
+        read_tuned(file)
