@@ -64,3 +64,20 @@ class Reasons:
             if where is not None:
                 theirs = np.where(where if theirs.ndim == 2 else where[:, :, None], theirs, ours[people])
             ours[people] = theirs
+
+    def only(self, kept: NDArray[np.bool_], most: int) -> "Reasons":
+        """With some of the past items only, moved up in their order, and at most so many of each kind.
+
+        Args:
+            kept: Which past items stay, shape (people, k, at least most).
+            most: Largest number of past items and of features.
+        """
+        kept = kept & (self.items != NO_ITEM)
+        order = np.argsort(~kept, axis=2, kind="stable")[:, :, :most]
+        there = np.take_along_axis(kept, order, axis=2)
+        return Reasons(
+            np.where(there, np.take_along_axis(self.items, order, axis=2), NO_ITEM).astype(np.int32),
+            np.where(there, np.take_along_axis(self.shares, order, axis=2), 0).astype(np.float32),
+            self.features[:, :, :most],
+            self.trait,
+        )

@@ -161,6 +161,15 @@ class Rules:
         position = np.where(codes == EXPLORATION, len(self.ids), codes)
         return known.take(pa.array(position, mask=codes == NO_RULE))
 
+    def acting(self, columns: range) -> list[Rule]:
+        """The rules that may change a list of items in a range; a cap per topic or person only where there are any."""
+        return [
+            rule
+            for rule in self.rules
+            if (about := rule.items[columns.start : columns.stop]).any()
+            and (not rule.per or self.members[rule.per][columns.start : columns.stop][about].nnz)
+        ]
+
     def numbered(self, action: str) -> list[tuple[int, Rule]]:
         """The rules of one action with their positions."""
         return [(position, rule) for position, rule in enumerate(self.rules) if rule.action == action]
@@ -345,7 +354,7 @@ def apply_rules(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    acting = [rule for rule in rules.rules if rule.items[columns.start : columns.stop].any()]
+    acting = rules.acting(columns)
     if not acting:
         return ranked.first(k), RulesReport(people.shape[0])
 
@@ -653,8 +662,6 @@ def _idle(rules: Rules, interactions: Interactions) -> Iterable[str]:
             yield f"rule {rule.rule_id!r} is about no item that is known; check its item_id, topic, item_kind and language"
         elif not rules.concerns(rule, interactions).any():
             yield f"rule {rule.rule_id!r} concerns nobody; check its country, region and min_age"
-        elif rule.per and not rules.members[rule.per][rule.items].nnz:
-            yield f"rule {rule.rule_id!r} caps per {rule.per}, but none of its items has one"
 
 
 class _Catalogue:

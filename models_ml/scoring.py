@@ -150,7 +150,7 @@ class ListMaker:
         columns = people.domain_range(domain)
         segments = serving_segments(people, domain)
         ranked = self._pools(people, segments, domain)
-        lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k)
+        lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k, reserve=self._reserve(domain))
         self.reports.append(report)
         explored = self._explored[domain]
         lists, propensity = explore(
@@ -166,8 +166,7 @@ class ListMaker:
     def _pools(self, people: Interactions, segments: NDArray[np.int8], domain: str) -> Ranked:
         """More than is shown, for rules to choose from; the origin is the position of the model's version."""
         columns = people.domain_range(domain)
-        touched = any(rule.items[columns.start : columns.stop].any() for rule in self.rules.rules)
-        places = self.config.k * (self.config.pool if touched else 1)
+        places = self.config.k * (self.config.pool if self.rules.acting(columns) else 1)
         shape = (people.shape[0], places)
         ranked = Ranked.of(
             np.full(shape, NO_ITEM, dtype=np.int32),
@@ -188,11 +187,22 @@ class ListMaker:
             ranked.origins[members] = np.where(served.lists.items == NO_ITEM, -1, origins)
         return ranked
 
+    def _reserve(self, domain: str) -> Ranked:
+        """Everything of the target by popularity: what exclusions leave a list short of."""
+        version, fallback = self.models.fallback_for(domain)
+        nobody = self.interactions.take(np.array([-1]))
+        columns = self.interactions.domain_range(domain)
+        lists = fallback.top_k(nobody, columns, max(1, len(columns)))
+        origins = np.where(lists.items == NO_ITEM, -1, self._versions.index(version))
+        return Ranked.of(lists.items, lists.scores, origins.astype(np.int16))
+
     def _reasons(
         self, people: Interactions, segments: NDArray[np.int8], domain: str, lists: Ranked
     ) -> tuple[Reasons, NDArray[np.int8], NDArray[np.object_]]:
         """What speaks for each place, its code, and the name of the segment that does."""
-        reasons = Reasons.nothing(lists.items.shape[0], lists.items.shape[1], _MOST_REASONS)
+        columns = people.domain_range(domain)
+        # One more than is shown: an item may speak for itself, if the person has only looked at it so far.
+        reasons = Reasons.nothing(lists.items.shape[0], lists.items.shape[1], _MOST_REASONS + 1)
         usual = np.zeros(lists.items.shape, dtype=np.int8)
         named = np.full(lists.items.shape, None, dtype=np.object_)
         for origin in np.unique(lists.origins[lists.origins >= 0]):
@@ -203,22 +213,22 @@ class ListMaker:
             if not self.config.explain:
                 continue
             items = np.where(own[members], lists.items[members], NO_ITEM)
-            found = model.explain(people.take(members), items, _MOST_REASONS)
+            found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
             if isinstance(model, SegmentPopularityModel) and len(model.value_texts):
                 texts = model.value_texts.astype(np.object_)[found.trait]
                 speaks = own[members] & (found.trait != NO_ITEM)
                 named[members] = np.where(speaks, texts, named[members])
-        columns = people.domain_range(domain)
-        first = reasons.items[:, :, 0]
+        reasons = reasons.only(reasons.items != lists.items[:, :, None], _MOST_REASONS + 1)
+        here = (reasons.items >= columns.start) & (reasons.items < columns.stop)
+        # What the other platform says stands alone: its sentence speaks of that platform only.
+        reasons = reasons.only(here[:, :, :1] | ~here, _MOST_REASONS)
+        by_items = (reasons.items[:, :, 0] != NO_ITEM) & (usual != REASON_CODES.index("similar_people"))
         codes = np.where(reasons.trait != NO_ITEM, REASON_CODES.index("popular_in_segment"), usual)
-        codes = np.where(reasons.features[:, :, 0] != NO_ITEM, REASON_CODES.index("shared_topics"), codes)
-        here = (first >= columns.start) & (first < columns.stop)
-        codes = np.where(
-            first != NO_ITEM,
-            np.where(here, REASON_CODES.index("because_you_enjoyed"), REASON_CODES.index("other_side_taste")),
-            codes,
-        )
+        codes[by_items & here[:, :, 0]] = REASON_CODES.index("because_you_enjoyed")
+        codes[by_items & ~here[:, :, 0]] = REASON_CODES.index("other_side_taste")
+        # Content names topics for all its places, and `als_content` for those of new items.
+        codes[reasons.features[:, :, 0] != NO_ITEM] = REASON_CODES.index("shared_topics")
         by_taste = codes == REASON_CODES.index("similar_taste")
         codes[by_taste & (segments == SERVING_SEGMENTS.index("cold"))[:, None]] = REASON_CODES.index("other_side_taste")
         codes[lists.rules == EXPLORATION] = REASON_CODES.index("new_here")

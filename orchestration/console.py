@@ -28,6 +28,7 @@ _STEPS = {
     "recommendations__models": "choosing and training models",
     "recommendations__model_evaluation": "recording the evaluation",
     "recommendations__model_evaluation_champion_above_popularity": "checking the champions",
+    "recommendations__model_evaluation_catalogues_hold_no_product_twice": "comparing the audiences of both platforms",
     "recommendations__scored_user_item": "scoring everyone",
     "recommendations__scored_item_item": "relating items",
     "dbt_after_models": "building and testing the lists (dbt)",
@@ -235,7 +236,7 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
                 and champion.split = popularity.split and popularity.model = 'popularity'
             where
                 champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10
-                and champion.split <> 'global_time'
+                and champion.split <> 'global_time' and champion.users >= 20
             order by all
             """
         ).fetchall()

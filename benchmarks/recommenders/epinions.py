@@ -49,9 +49,8 @@ SEGMENTS = ("cold", "warm")
 SEEDS = (0, 1, 2)
 MIN_RATINGS, MIN_HISTORY = 3, 5
 HELD_SHARE, COLD_SHARE = 0.2, 0.2
-# More of them inside, where the champion of the cold is chosen by few people otherwise. Training misses them little: five times
-# as many people are on both sides as have enough there to be asked.
-INNER_COLD_SHARE = 0.5
+# Inside, more people are asked, since their number is what keeps a choice from being luck.
+INNER_MIN_HISTORY, INNER_COLD_SHARE = 3, 0.3
 LIKED_AT = 3.75
 CUTOFF = 10
 # Items of each member among which a blend finds its lists while its weights are searched.
@@ -118,7 +117,13 @@ def read(landing: Path) -> Interactions:
 
 
 def divide(
-    interactions: Interactions, domain: str, seed: int, *, cold_share: float, among: NDArray[np.bool_] | None = None
+    interactions: Interactions,
+    domain: str,
+    seed: int,
+    *,
+    min_history: int = MIN_HISTORY,
+    cold_share: float = COLD_SHARE,
+    among: NDArray[np.bool_] | None = None,
 ) -> Fold:
     """Hides what is asked for; see the module. Equal times are ordered by chance, and so are the cold drawn.
 
@@ -126,6 +131,7 @@ def divide(
         interactions: Everything.
         domain: Target.
         seed: Seed of both.
+        min_history: Ratings on each side of whoever may be asked.
         cold_share: Share of the people asked who lose their target side.
         among: Who may be asked, shape (users,); default everyone who has enough on both sides.
     """
@@ -134,7 +140,7 @@ def divide(
     side = interactions.item_domain[interactions.indices]
     group = interactions.rows * np.int64(sides) + side
     size = np.bincount(group, minlength=users * sides)
-    is_asked: NDArray[np.bool_] = np.all(size.reshape(users, sides) >= MIN_HISTORY, axis=1)
+    is_asked: NDArray[np.bool_] = np.all(size.reshape(users, sides) >= min_history, axis=1)
     if among is not None:
         is_asked &= among
     asked = np.flatnonzero(is_asked)
@@ -217,8 +223,15 @@ def measure(landing: Path, domain: str, seed: int) -> Figures:
         print(f"epinions {domain} {seed}: {text} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
 
     interactions = read(landing)
-    outer = divide(interactions, domain, seed, cold_share=COLD_SHARE)
-    inner = divide(outer.train, domain, seed + 1000, cold_share=INNER_COLD_SHARE, among=~outer.drawn)
+    outer = divide(interactions, domain, seed)
+    inner = divide(
+        outer.train,
+        domain,
+        seed + 1000,
+        min_history=INNER_MIN_HISTORY,
+        cold_share=INNER_COLD_SHARE,
+        among=~outer.drawn,
+    )
     single, joint = candidates(domain)
     tried = Bench(inner)
     for name, configs in {**single, **joint}.items():
@@ -297,12 +310,15 @@ class Bench:
     def champion(self, found: Mapping[str, ModelConfig], segment: str) -> ModelConfig:
         """The best model, or the blend of the best ones if it does better.
 
-        The people are dealt into two halves, and the blend is judged on each by the weights found on the other.
+        The people are dealt into two halves. A blend is judged on each by the weights found on the other, and so is the best
+        model: the best of many on the same people that it is judged by would look better than it is.
         """
         ranked = sorted(found.values(), key=lambda config: -self.values(config, segment).mean())
         members = self.fold.members(segment)
         halves = (members[::2], members[1::2])
-        chosen, value = ranked[0], float(self.values(ranked[0], segment).mean())
+        table = np.stack([self.values(config, segment) for config in ranked])
+        crossed = [table[table[:, half::2].mean(axis=1).argmax(), 1 - half :: 2] for half in (0, 1)]
+        chosen, value = ranked[0], float(np.concatenate(crossed).mean())
         for size in BLEND_SIZES:
             configs = tuple(ranked[:size])
             blends = [BlendConfig(configs, self.weights(configs, half)) for half in halves]

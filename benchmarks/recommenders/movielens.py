@@ -49,7 +49,6 @@ VALIDATION_PEOPLE = 1000
 HELD_OUT_SHARE = 0.2
 LIKED_AT = 4.0
 METRICS = ("recall@20", "ndcg@100")
-# Share of 1,000 training people on whom the parameters below were found: see the module's docstring.
 MODELS: dict[str, ModelConfig] = {
     "popularity": PopularityConfig(liked_at=LIKED_AT),
     "ease": EASEConfig(regularization=500.0),
@@ -58,6 +57,7 @@ MODELS: dict[str, ModelConfig] = {
 }
 MEMBERS: tuple[ModelConfig, ...] = (
     MODELS["ials"],
+    IALSConfig(factors=256, alpha0=0.3, reg=7.5, nu=1.0, epochs=12, weighting="binary"),
     MODELS["als"],
     EASEConfig(regularization=300.0, dropout=0.5),
     UserNeighboursConfig(neighbours=50, weighting="binary"),
@@ -69,8 +69,8 @@ TOLERANCE = 0.01
 OF_EASE = {"als": 0.96, "ials": 1.0, "champion": 1.025}
 
 LAST_ITEM_MODELS: dict[str, ModelConfig] = {
-    "ials_64": IALSConfig(factors=64, alpha0=0.3, reg=9.5, nu=1.0, epochs=12, weighting="binary"),
-    "ials_192": IALSConfig(factors=192, alpha0=0.3, reg=9.5, nu=1.0, epochs=12, weighting="binary"),
+    "ials_64": IALSConfig(factors=64, alpha0=0.2, reg=7.0, nu=1.0, epochs=16, weighting="binary"),
+    "ials_192": IALSConfig(factors=192, alpha0=0.3, reg=9.5, nu=1.0, epochs=16, weighting="binary"),
 }
 # HR@10 and NDCG@10 of tuned iALS in Rendle et al., arXiv:2110.14037.
 PUBLISHED = {"ials_64": (0.722, 0.445), "ials_192": (0.731, 0.452)}
@@ -182,7 +182,7 @@ def judge_new_people(liked: Interactions, seed: int) -> tuple[dict[str, NDArray[
     train, given, wanted = hold_out(liked, HELD_OUT_PEOPLE, random)
     inner, inner_given, inner_wanted = hold_out(train, VALIDATION_PEOPLE, random)
     weights = blend_weights(
-        [fit_model(inner, config) for config in MEMBERS], inner_given, range(liked.shape[1]), inner_wanted, k=100
+        [fit_model(inner, config) for config in MEMBERS], inner_given, range(liked.shape[1]), inner_wanted, k=20
     )
     fitted = {config: fit_model(train, config) for config in {*MODELS.values(), *MEMBERS}}
     champion = BlendModel(BlendConfig(MEMBERS, weights), liked.item_keys, tuple(fitted[config] for config in MEMBERS))

@@ -19,6 +19,9 @@ from models_ml.selection import BASELINE
 from orchestration.recommendations.steps import load_interactions
 from orchestration.resources.artifacts import ArtifactStore
 
+# Fewer people than this prove nothing either way.
+_FEWEST = 20
+
 
 def build_recommendation_checks() -> list[AssetChecksDefinition]:
     """The checks of the station."""
@@ -30,7 +33,7 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
         additional_ins={"models": AssetIn(key=AssetKey(["recommendations", "models"]), input_manager_key="addresses")},
         description=(
             "No champion is worse than popularity on what was held out: fails if the interval of the paired difference in NDCG@10 "
-            "lies below zero, warns if it includes zero."
+            "lies below zero, warns if it includes zero. Segments of fewer than 20 people are not judged."
         ),
     )
     def champion_above_popularity(artifacts: ArtifactStore, models: str) -> AssetCheckResult:

@@ -105,7 +105,9 @@ store = ArtifactStore(root={str(tmp_path / "crashed")!r})
 steps.train_models(store.get({interactions.address!r}), store, PROTOCOL, lambda line: print(line, flush=True))
 print("ended")
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stdout is not None
     said = []
     for line in process.stdout:
@@ -141,7 +143,9 @@ def test_a_long_search_is_kept_and_used_by_the_next_training(
     tried = {(entry.candidate, entry.targets): entry.trials for entry in first}
     assert tried["als_joint", "film+knowledge"] == 1
     # An entry more for each call, and what an earlier one found is not tried again.
-    assert all(entry.trials == tried[entry.candidate, entry.targets] + 1 for entry in second if entry.candidate == "als_joint")
+    assert all(
+        entry.trials == tried[entry.candidate, entry.targets] + 1 for entry in second if entry.candidate == "als_joint"
+    )
     assert settings.fingerprint() != before, "the next run would say that there is nothing new"
 
     known = read_tuned(settings.tuned_file)

@@ -1,15 +1,25 @@
 {{ config(meta={'dagster': {'ref': {'name': 'user_item'}}}) }}
 
-{#- Whoever has an item left on a side, among those that anybody has had to do with, has a list for it. -#}
+{#-
+    Whoever has an item left on a side has a list for it. An exclusion may empty a list, which is for the check of rules to say.
+-#}
 with preferences as (
     select * from {{ ref('user_item_preference') }}
+),
+
+exclusions as (
+    select count(*) as rules
+    from {{ ref('recommendation_rules') }}
+    where
+        is_active
+        and action = 'exclude'
 ),
 
 offers as (
     select
         domain,
-        count(distinct item_key) as items
-    from preferences
+        count(*) as items
+    from {{ ref('dim_item') }}
     group by domain
 ),
 
@@ -37,6 +47,7 @@ select
     offers.domain as target_domain
 from {{ ref('dim_user') }} as users
 cross join offers
+cross join exclusions
 left join taken
     on
         users.user_key = taken.user_key
@@ -46,5 +57,6 @@ left join lists
         users.user_key = lists.user_key
         and offers.domain = lists.target_domain
 where
-    lists.user_key is null
+    exclusions.rules = 0
+    and lists.user_key is null
     and coalesce(taken.items, 0) < offers.items

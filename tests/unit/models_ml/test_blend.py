@@ -157,13 +157,20 @@ def test_weights_are_those_with_the_best_ndcg():
 
 
 def test_weights_are_found_without_what_was_consumed():
-    # The first member would be perfect, but what it ranks first has been consumed already; the second is right about the rest.
-    first, second = np.zeros((4, 10)), np.zeros((4, 10))
-    first[:, 0], first[:, 1], second[:, 2] = 9, 5, 5
+    # The last member ranks first what has been consumed, and then what is liked; the first is wrong about the rest.
+    wrong, right = np.zeros((4, 10)), np.zeros((4, 10))
+    wrong[:, 1], wrong[:, 2], right[:, 0], right[:, 2] = 5, 4, 9, 5
     people = world(4, 10, {(person, 0) for person in range(4)})
     liked = csr_matrix((np.ones(4, dtype=bool), [2] * 4, np.arange(5)), shape=(4, 10))
-    weights = blend_weights([Fixed(first), Fixed(second)], people, range(10), liked, k=1)
+    weights = blend_weights([Fixed(wrong), Fixed(right)], people, range(10), liked, k=1)
     assert weights[1] > 0.5
+
+
+def test_a_member_that_says_nothing_earns_no_weight():
+    # What is liked comes first by index: silence must not count as a list in that order.
+    wrong, silent = np.array([[1.0, 2.0, 0.0]]), np.full((1, 3), -np.inf)
+    liked = csr_matrix(np.array([[True, False, False]]))
+    assert blend_weights([Fixed(wrong), Fixed(silent)], world(1, 3), range(3), liked, k=1) == (1, 0)
 
 
 def test_nobody_to_judge_by_gives_equal_weights():
@@ -218,9 +225,14 @@ def test_every_small_world_can_be_fitted_ranked_and_explained(make, pairs, weigh
 
 @pytest.mark.parametrize(
     ("members", "weights", "calibration"),
-    [((), (), "score"), (MEMBERS, (1.0,), "score"), (MEMBERS[:1], (0.0,), "score"), (MEMBERS[:1], (-1.0,), "score")]
-    + [(MEMBERS[:1], (1.0,), "rank")],
+    [
+        ((), (), "score"),
+        (MEMBERS, (1.0,), "score"),
+        (MEMBERS[:1], (0.0,), "score"),
+        (MEMBERS[:1], (-1.0,), "score"),
+        (MEMBERS[:1], (1.0,), "rank"),
+    ],
 )
 def test_parameters_that_make_no_sense_are_refused(members, weights, calibration):
-    with pytest.raises(ValueError, match="weight|calibration"):
+    with pytest.raises(ValueError, match=r"weight|calibration"):
         BlendConfig(members, weights, calibration)

@@ -73,23 +73,37 @@ def test_who_is_on_the_target_only_gets_no_list(planted: Interactions) -> None:
     assert lists.lengths.tolist() == [0] * 10 + [5] * 2
 
 
-def test_prior_and_all_contributions_make_the_score(planted: Interactions) -> None:
-    model = fit_bridge(planted, BridgeConfig(regularization=20.0))
-    people, columns = planted.take(np.arange(10, 20)), planted.domain_range("film")
+def test_only_the_items_with_the_most_people_are_looked_at(planted: Interactions) -> None:
+    model = fit_bridge(planted, BridgeConfig(most_sources=6, most_targets=9))
+    linked = planted.people_with_history("film") & planted.people_with_history("knowledge")
+    people = np.bincount(planted.take(np.flatnonzero(linked)).indices, minlength=planted.shape[1])
+    span = model.spans[planted.domains.index("film")]
+    for kept, columns, most in ((span.sources, "knowledge", 6), (span.targets, "film", 9)):
+        others = np.setdiff1d(np.array(planted.domain_range(columns)), kept)
+        assert len(kept) == most
+        assert people[kept].min() >= people[others].max()
+    assert np.isfinite(model.scores(planted.take(np.array([12])), planted.domain_range("film"))).sum() == 9
+
+
+@pytest.mark.parametrize("most_sources", [25, 2000])
+def test_prior_and_all_contributions_make_the_score(planted: Interactions, most_sources: int) -> None:
+    """Also for people with both sides, whose items on the target say nothing, and where some past items are not looked at."""
+    model = fit_bridge(planted, BridgeConfig(regularization=20.0, most_sources=most_sources))
+    people, columns = planted.take(np.arange(10, 30)), planted.domain_range("film")
     lists = model.top_k(people, columns, 4)
     reasons = model.explain(people, lists.items, most=40)
     span = model.spans[planted.domains.index("film")]
-    for person in range(10):
-        past = people.take(np.array([person])).indices
+    for person in range(20):
+        past = np.intersect1d(people.take(np.array([person])).indices, span.sources)
         for place in range(4):
             weights = span.weights[np.searchsorted(span.sources, past), lists.items[person, place]]
             score = lists.scores[person, place]
             assert span.prior[lists.items[person, place]] + weights.sum() == pytest.approx(score, rel=1e-4)
-            positive = np.sort(weights[weights > 0])[::-1]
+            positive = np.sort(weights[weights > 0])[::-1] if weights.sum() > 0 else np.zeros(0)
             named = reasons.items[person, place] >= 0
             np.testing.assert_allclose(reasons.shares[person, place][named], positive / score, rtol=1e-3)
-            strongest = past[weights.argmax()]
-            assert reasons.items[person, place, 0] == strongest
+            if len(positive):
+                assert reasons.items[person, place, 0] == past[weights.argmax()]
 
 
 def test_lists_of_both_sides_at_once_are_those_of_each(planted: Interactions) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from models_ml.ease import EASEConfig, EASEModel, fit_ease
@@ -32,16 +33,12 @@ def test_each_item_is_a_ridge_regression_on_the_others(planted):
         assert weights[item, item] == 0
 
 
-def test_dropout_is_the_mean_over_hidden_interactions():
-    # Two items, by hand: X'X = [[2, 1], [1, 1]]. With b the weight from item 0 to item 1 and a share p of the entries of item 0
-    # hidden, and those left scaled up by 1 / (1 - p), the expected loss is sum (x1 - x0 b)^2 + p / (1 - p) sum x0^2 b^2 + ridge b^2.
-    from scipy.sparse import csr_matrix
-
-    from models_ml.ease import _closed_form
-
-    x = csr_matrix(np.array([[1.0, 1.0], [1.0, 0.0]]))
-    weights = _closed_form(x, EASEConfig(regularization=1.0, dropout=0.5))
-    np.testing.assert_allclose(weights, [[0, 1 / (2 + 2 + 1)], [1 / (1 + 1 + 1), 0]], atol=1e-7)
+def test_dropout_is_the_mean_over_hidden_interactions(make):
+    # Two items, by hand: X'X = [[2, 1], [1, 1]]. With b the weight from item a to item b, a share p of the entries of a hidden and
+    # those left scaled up by 1 / (1 - p), the expected loss is |x(b) - x(a) b|^2 + p / (1 - p) |x(a)|^2 b^2 + ridge b^2.
+    world = make([("ann", "film:a", 1.0, 0), ("ann", "film:b", 1.0, 0), ("ben", "film:a", 1.0, 0)])
+    model = fit_ease(world, EASEConfig(regularization=1.0, dropout=0.5))
+    np.testing.assert_allclose(model.weights, [[0, 1 / (2 + 2 + 1)], [1 / (1 + 1 + 1), 0]], atol=1e-7)
 
 
 def test_a_score_is_the_history_times_the_weights_and_unknown_items_have_none(planted):
@@ -124,8 +121,6 @@ def test_reasons_are_the_largest_parts_of_the_score(planted):
 @settings(deadline=None, max_examples=60)
 @given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=30), room=st.integers(4, 400))
 def test_every_person_with_history_is_explained_once_in_blocks_of_bounded_memory(counts, room):
-    from scipy.sparse import csr_matrix
-
     indptr = np.concatenate([[0], np.cumsum(counts)])
     history = csr_matrix((np.arange(1, indptr[-1] + 1), np.arange(indptr[-1]), indptr), shape=(len(counts), 300))
     seen = []

@@ -97,8 +97,11 @@ def test_cosine_neighbours_are_those_of_implicit(planted):
 
 def test_bm25_weights_follow_the_formula(make):
     world = make(
-        [("ann", "film:a", 1.0, 0), ("ann", "film:b", 1.0, 0), ("ben", "film:a", 1.0, 0), ("cat", "film:c", 1.0, 0)]
-        + [("ben", "film:b", 1.0, 0), ("dan", "film:c", 1.0, 0), ("dan", "film:a", 1.0, 0)]
+        [
+            (user, f"film:{item}", 1.0, 0)
+            for user, items in {"ann": "ab", "ben": "ab", "cat": "c", "dan": "ac"}.items()
+            for item in items
+        ]
     )
     k1, b = 1.2, 0.75
     model = fit_item_neighbours(world, ItemNeighboursConfig(similarity="bm25", shrinkage=0.0, k1=k1, b=b))

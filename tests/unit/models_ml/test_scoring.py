@@ -97,6 +97,22 @@ def test_a_reason_is_something_the_person_has_enjoyed(scored, planted):
         assert row["strategy"] in ("als", "als_joint")
 
 
+def test_an_item_never_speaks_for_itself_and_the_other_side_speaks_alone(models, planted):
+    """People have looked at the first film of their taste without consuming it, so it can be recommended to them."""
+    looked = dataclasses.replace(planted, is_consumed=np.zeros(planted.entries, np.bool_))
+    rows = pa.Table.from_batches(score_people(models, looked, looked.user_keys, TEN)).to_pylist()
+    own = {
+        (planted.user_keys[int(u)].as_py(), planted.item_keys[int(i)].as_py())
+        for u, i in zip(planted.rows, planted.indices, strict=True)
+    }
+    assert any((row["user_key"], row["item_key"]) in own for row in rows)
+    for row in rows:
+        named = [row[f"reason_item_key{place}"] for place in ("", "_2", "_3")]
+        assert row["item_key"] not in named
+        if row["reason_code"] == "other_side_taste":
+            assert not any(item and item.startswith(row["target_domain"]) for item in named)
+
+
 def test_shares_never_increase_and_stand_beside_their_items(scored):
     for row in scored.to_pylist():
         shares = [row[f"reason_share{place}"] for place in ("", "_2", "_3")]

@@ -11,7 +11,7 @@ from models_ml.als import ALSConfig
 from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
-from models_ml.registry import config_from_json, fit_model
+from models_ml.registry import config_from_json
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
 from models_ml.selection import COSTS_SCHEMA, SERVED, choose_champions
 from models_ml.split import split_interactions
