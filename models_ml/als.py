@@ -17,7 +17,6 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from models_ml.factors import FactorConfig, FactorModel, learned, unsolvable
-from models_ml.factors import Weighting as Weighting
 from models_ml.fold_in import Systems
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays

@@ -1,14 +1,14 @@
 """What models with item factors have in common.
 
-Holds how an interaction becomes a preference to train on, and everything that follows from item factors once a model has said
-what a person's least squares problem is: factors, scores, lists and reasons of any people. Training is beside each model
-(`als`, `ials`), the solution of the problems in `fold_in`, retrieval in `retrieval`.
+Holds everything that follows from item factors once a model has said what a person's least squares problem is: factors, scores,
+lists and reasons of any people. What an interaction is worth is in `preference`, training beside each model (`als`, `ials`), the
+solution of the problems in `fold_in`, retrieval in `retrieval`.
 """
 
 import abc
 import dataclasses
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,64 +18,31 @@ from threadpoolctl import threadpool_limits
 
 from models_ml.fold_in import ItemBasis, Systems, fold_in, strongest_contributions
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array
+from models_ml.model import Arrays, check_same_items, keys_to_array
+from models_ml.preference import PreferenceConfig
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
 
-Weighting = Literal["weight", "strength", "binary"]
 # Length of a factor, relative to the longest, below which nothing has been learned.
 _VANISHED = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
-class FactorConfig(ModelConfig):
-    """Parameters that every model with item factors has.
+class FactorConfig(PreferenceConfig):
+    """Parameters that every model with item factors has. See `PreferenceConfig` for the others.
 
     Attributes:
-        domain: The only domain that is looked at; None trains one model on the items of all.
         factors: Length of the factors, >= 1.
-        weighting: `weight` uses the preference with recency decay, `strength` the one without, `binary` 1 for each
-            positive one.
         seed: Seed of the initial factors.
     """
 
-    domain: str | None = None
     factors: int = 64
-    weighting: Weighting = "weight"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.factors < 1:
             raise ValueError(f"factors must be at least 1, got {self.factors}")
-        if self.weighting not in ("weight", "strength", "binary"):
-            raise ValueError(f"weighting must be weight, strength or binary, got {self.weighting!r}")
-
-    @property
-    def name(self) -> str:
-        """The kind, with `_joint` for a model of all domains."""
-        return f"{self.kind}_joint" if self.domain is None else self.kind
-
-    def preference(self, interactions: Interactions) -> NDArray[np.float32]:
-        """Preference r of each entry, 0 where it is of a domain that the model does not look at, shape (entries,)."""
-        if self.weighting == "binary":
-            preference = (interactions.strength > 0).astype(np.float32)
-        else:
-            preference = interactions.weight if self.weighting == "weight" else interactions.strength
-        if self.domain is None:
-            return preference
-        return np.where(interactions.domain_mask(self.domain), preference, np.float32(0))
-
-    def mean_preference(self, interactions: Interactions) -> float:
-        """Mean of the positive preferences; 1 where there is none."""
-        preference = self.preference(interactions)
-        positive = preference[preference > 0]
-        return float(positive.mean(dtype=np.float64)) if positive.size else 1.0
-
-    def relative_preference(self, interactions: Interactions, scale: float) -> csr_matrix:
-        """The positive preferences divided by `scale`, people x items CSR, float32."""
-        preference = self.preference(interactions)
-        kept = preference > 0
-        return interactions.where(kept).csr(preference[kept] / np.float32(scale))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
