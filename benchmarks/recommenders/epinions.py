@@ -46,7 +46,7 @@ from models_ml.serving import serve
 Figures = dict[str, Any]
 DOMAINS = ("film", "knowledge")
 SEGMENTS = ("cold", "warm")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 MIN_RATINGS, MIN_HISTORY = 3, 5
 HELD_SHARE, COLD_SHARE = 0.2, 0.2
 # Inside, more people are asked, since their number is what keeps a choice from being luck.
