@@ -18,7 +18,7 @@ from models_ml.interactions import Interactions
 from models_ml.metrics import ndcg
 from models_ml.model import Arrays, ModelConfig, Recommender, keys_to_array, top_k_by_model
 from models_ml.reasons import Reasons
-from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_of_block
 
 Calibration = Literal["score", "reciprocal_rank"]
 # Constant of reciprocal rank fusion: how little the first ranks differ.
@@ -100,12 +100,14 @@ class BlendModel:
         total = np.zeros((people.shape[0], len(columns)), dtype=np.float32)
         weights = np.zeros((people.shape[0], 1), dtype=np.float32)
         known = np.zeros(total.shape, dtype=np.bool_)
+        consumed = consumed_places(people, columns)
         for member, weight in zip(self.members, self.config.weights, strict=True):
             if weight:
                 scores = member.scores(people, columns)
                 known |= np.isfinite(scores)
-                values, has_say = calibrated(scores, people, columns, self.config.calibration)
-                total += np.float32(weight) * values
+                values, has_say = calibrated(scores, consumed, self.config.calibration)
+                values *= np.float32(weight)
+                total += values
                 weights[has_say] += np.float32(weight)
         known &= weights > 0
         total /= np.where(weights > 0, weights, np.float32(1))
@@ -145,11 +147,10 @@ class BlendModel:
                 block = asked[start : start + rows]
                 part, here = people.take(block), listed[block]
                 place = np.where(here, items[block] - columns.start, 0)
+                consumed = consumed_places(part, columns)
                 for position, (member, weight) in enumerate(zip(self.members, self.config.weights, strict=True)):
                     if weight:
-                        values, has_say = calibrated(
-                            member.scores(part, columns), part, columns, self.config.calibration
-                        )
+                        values, has_say = calibrated(member.scores(part, columns), consumed, self.config.calibration)
                         values = np.float32(weight) * np.take_along_axis(values, place, axis=1)
                         added[position, block] = np.where(here & has_say[:, None], values, added[position, block])
         return added
@@ -203,15 +204,18 @@ def fit_blend(
     return BlendModel(config, interactions.item_keys, tuple(fit(interactions, member) for member in config.members))
 
 
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows and columns of entries of a block."""
+
+
 def calibrated(
-    scores: NDArray[np.float32], people: Interactions, columns: range, calibration: Calibration
+    scores: NDArray[np.float32], consumed: Places, calibration: Calibration
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scores of one model made comparable with those of others, as `BlendModel` says.
 
     Args:
         scores: Shape (people, columns), -inf where the model knows nothing.
-        people: History of the people.
-        columns: The range that was scored.
+        consumed: What may not be recommended again (see `consumed_places`).
         calibration: How.
 
     Returns:
@@ -219,23 +223,45 @@ def calibrated(
         those for whom it has none are 0.
     """
     known = np.isfinite(scores)
-    candidates = known & ~_consumed(people, columns)
-    has_say: NDArray[np.bool_] = np.asarray(candidates.any(axis=1))
     if calibration == "reciprocal_rank":
-        order = np.argsort(np.where(candidates, -scores, np.inf), axis=1, kind="stable")
+        known[consumed] = False
+        order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind="stable")
         ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, np.arange(1, len(columns) + 1)[None, :], axis=1)
-        return np.where(candidates, 1 / (_RANK_OFFSET + ranks), 0).astype(np.float32), has_say
-    count = np.maximum(candidates.sum(axis=1, keepdims=True), 1)
+        np.put_along_axis(ranks, order, np.arange(1, scores.shape[1] + 1)[None, :], axis=1)
+        anything: NDArray[np.bool_] = known.any(axis=1)
+        return np.where(known, 1 / (_RANK_OFFSET + ranks), 0).astype(np.float32), anything
+    # Sums over everything known less the few that are consumed: a mask over the whole block takes several times as long.
+    rows, people = consumed[0], len(scores)
+    hidden = known[consumed]
+    count: NDArray[np.float64] = known.sum(axis=1) - np.bincount(rows, weights=hidden, minlength=people)
+    has_say = np.asarray(count > 0, dtype=np.bool_)
+    count = np.maximum(count, 1)
     values = np.where(known, scores, np.float32(0))
-    mean = values.sum(axis=1, where=candidates, dtype=np.float64, keepdims=True) / count
-    values -= mean.astype(np.float32)
-    variance = np.square(values).sum(axis=1, where=candidates, dtype=np.float64, keepdims=True) / count
-    values *= np.divide(1, np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0).astype(np.float32)
-    smallest = values.min(axis=1, where=candidates, initial=np.inf, keepdims=True)
-    values = np.where(known, values, smallest)
+    total = values.sum(axis=1) - np.bincount(rows, weights=values[consumed], minlength=people)
+    values -= (total / count).astype(np.float32)[:, None]
+    everything = bool(known.all())
+    if not everything:
+        values[~known] = 0
+    squares = np.einsum("pi,pi->p", values, values) - np.bincount(
+        rows, weights=np.square(values[consumed]) * hidden, minlength=people
+    )
+    deviation = np.sqrt(np.maximum(squares, 0) / count)
+    # What is left of sums of equal scores is rounding.
+    flat = deviation <= 1e-6 * np.abs(total / count)
+    values *= np.divide(1, deviation, out=np.zeros(people), where=has_say & ~flat).astype(np.float32)[:, None]
+    if not everything:
+        candidates = np.where(known, values, np.float32(np.inf))
+        candidates[consumed] = np.inf
+        smallest = candidates.min(axis=1, initial=np.inf)
+        values = np.where(known, values, smallest[:, None])
     values[~has_say] = 0
     return values, has_say
+
+
+def consumed_places(people: Interactions, columns: range) -> Places:
+    """Where in a block of scores the items stand that people may not be recommended again."""
+    consumed = people.is_consumed & (people.indices >= columns.start) & (people.indices < columns.stop)
+    return people.rows[consumed].astype(np.int64), people.indices[consumed].astype(np.int64) - columns.start
 
 
 def blend_weights(
@@ -337,18 +363,18 @@ def _pool(
     for start in range(0, people.shape[0], rows):
         block = np.arange(start, min(start + rows, people.shape[0]))
         part = people.take(block)
-        consumed = _consumed(part, columns)
-        chosen = np.zeros(consumed.shape, dtype=np.bool_)
+        consumed = consumed_places(part, columns)
+        chosen = np.zeros((len(block), len(columns)), dtype=np.bool_)
         values, says = [], []
         for member in members:
             scores = member.scores(part, columns)
-            calibrated_scores, has_say = calibrated(scores, part, columns, calibration)
+            calibrated_scores, has_say = calibrated(scores, consumed, calibration)
             values.append(calibrated_scores)
             says.append(has_say)
             scores[consumed] = -np.inf
-            first = np.argpartition(-scores, min(depth, len(columns)) - 1, axis=1)[:, :depth]
-            row = np.arange(len(block))[:, None]
-            chosen[row, first] |= np.isfinite(scores[row, first])
+            lists = top_k_of_block(scores, depth)
+            listed, place = np.nonzero(lists.items != NO_ITEM)
+            chosen[listed, lists.items[listed, place]] = True
         size = int(chosen.sum(axis=1).max(initial=0))
         # Chosen items first, both in ascending order.
         place = np.argsort(~chosen, axis=1, kind="stable")[:, :size]
@@ -365,9 +391,3 @@ def _pool(
         np.concatenate([np.pad(w, [(0, 0), (0, size - w.shape[1])]) for _, w, _ in blocks]),
         np.concatenate([says for _, _, says in blocks], axis=1),
     )
-
-
-def _consumed(people: Interactions, columns: range) -> NDArray[np.bool_]:
-    """What people may not be recommended again, shape (people, columns)."""
-    consumed: NDArray[np.bool_] = people.consumed()[:, columns.start : columns.stop].toarray()
-    return consumed

@@ -4,7 +4,6 @@ Holds which models are blended for a segment of people, and how a blend is judge
 on. How models are blended is in `blend`.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,8 +16,11 @@ from models_ml.model import Recommender
 from models_ml.search import Trial, Validation
 
 BLENDED_SEGMENTS = ("warm", "few", "cold")
+_PREFIX = "blend_"
 # Largest number of people of a segment on whom weights are found: every member scores the whole catalogue for each of them.
 _MOST_PEOPLE = 1500
+# Items of each member among which lists are found while weights are searched.
+_DEPTH = 50
 
 
 def blend_candidates(
@@ -48,7 +50,7 @@ def blend_candidates(
             continue
         configs = tuple(trial.config for trial in chosen)
         models = tuple(trial.model for trial in chosen if trial.model is not None)
-        label = f"blend_{segment}"
+        label = f"{_PREFIX}{segment}"
         halves = (asked[::2], asked[1::2])
         weights = [_weights(validation, task, models, half[: _MOST_PEOPLE // 2]) for half in halves]
         ndcg = np.zeros(len(task.people))
@@ -86,19 +88,20 @@ def _weights(
 ) -> tuple[float, ...]:
     people = validation.split.train.take(task.people[asked])
     columns = people.domain_range(task.domain)
-    return blend_weights(models, people, columns, task.relevant[asked], k=validation.cutoff)
+    return blend_weights(models, people, columns, task.relevant[asked], k=validation.cutoff, depth=_DEPTH)
 
 
 def _ndcg(
     validation: Validation, task: EvaluationTask, model: BlendModel, asked: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """NDCG of the blend as it would be served, for some people of the task; shape (asked,)."""
-    part = dataclasses.replace(
-        task,
-        people=task.people[asked],
-        relevant=task.relevant[asked],
-        segments={name: members[asked] for name, members in task.segments.items()},
-    )
-    judgement = judge(model, validation.fallbacks[task.domain], validation.split, part, (validation.cutoff,))
+    part, fallback = task.take(asked), validation.fallbacks[task.domain]
+    judgement = judge(model, fallback, validation.split, part, (validation.cutoff,))
     values: NDArray[np.float64] = judgement.values[:, PERSON_METRICS.index("ndcg"), 0]
     return values
+
+
+def segment_of(name: str) -> str | None:
+    """The segment that a blend is for, by its name; None for any other model."""
+    segment = name.removeprefix(_PREFIX)
+    return segment if name != segment and segment in BLENDED_SEGMENTS else None

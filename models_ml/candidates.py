@@ -139,14 +139,14 @@ def _models_of_the_other_side(liked_at: float) -> Iterator[Candidate]:
         True,
         ("warm", "few", "cold"),
         lambda domain, before: SearchSpace(
-            ContemporaryPopularityConfig(liked_at=liked_at),
+            ContemporaryPopularityConfig(liked_at=liked_at, half_life_days=20.0, breadth=0.5),
             {
                 "half_life_days": _log(7.0, 1000.0),
-                "own_half_life_days": CategoricalDistribution((None, 45.0, 180.0)),
+                "own_half_life_days": CategoricalDistribution((None, 15.0, 60.0)),
                 "prior": _log(1.0, 1000.0),
                 "breadth": FloatDistribution(0.0, 1.0),
             },
-            first=({}, {"breadth": 0.5}, {"half_life_days": 45.0, "own_half_life_days": 45.0}),
+            first=({}, {"breadth": 0.0, "own_half_life_days": 15.0}, {"half_life_days": 60.0, "breadth": 0.0}),
         ),
     )
     yield Candidate(
@@ -160,7 +160,10 @@ def _models_of_the_other_side(liked_at: float) -> Iterator[Candidate]:
                 "activity_discount": FloatDistribution(0.0, 1.0),
                 "liked_at": CategoricalDistribution((None, liked_at)),
             },
-            first=({"liked_at": liked_at}, {"liked_at": liked_at, "regularization": 200.0}),
+            first=(
+                {"liked_at": liked_at},
+                {"liked_at": liked_at, "regularization": 500.0, "activity_discount": 0.0},
+            ),
         ),
         needs="both sides",
     )
@@ -169,8 +172,14 @@ def _models_of_the_other_side(liked_at: float) -> Iterator[Candidate]:
         True,
         ("cold",),
         lambda domain, before: SearchSpace(
-            MappedConfig(iterations=8),
-            {"regularization": _log(10.0, 1000.0), "ridge": _log(0.001, 1.0), "emphasis": FloatDistribution(0.0, 1.0)},
+            MappedConfig(regularization=200.0, alpha=40.0, iterations=8),
+            {
+                "regularization": _log(10.0, 1000.0),
+                "alpha": _log(1.0, 100.0),
+                "ridge": _log(0.001, 10.0),
+                "emphasis": FloatDistribution(0.0, 1.0),
+            },
+            first=({"ridge": 0.3}, {"ridge": 1.0}),
             final={"iterations": 15},
         ),
         needs="both sides",

@@ -119,6 +119,15 @@ class EvaluationTask:
     catalogue: NDArray[np.bool_]
     eligible: int
 
+    def take(self, asked: NDArray[np.integer]) -> "EvaluationTask":
+        """The same of some people, by their positions in the task."""
+        return dataclasses.replace(
+            self,
+            people=self.people[asked],
+            relevant=self.relevant[asked],
+            segments={name: members[asked] for name, members in self.segments.items()},
+        )
+
 
 def serving_segments(history: Interactions, domain: str) -> NDArray[np.int8]:
     """How each person is served on a target, as a position in `SERVING_SEGMENTS`, shape (users,).
@@ -217,11 +226,18 @@ class Judgement:
         content_values: At the first cutoff, metrics in the order of `CONTENT_METRICS`, shape (people, metrics); NaN where a
             person was not measured or has no value.
         items: The lists, shape (people, largest cutoff).
+        only: The one serving segment whose people were served, for a model that is for them alone; the rest of the arrays means
+            nothing then, and other segments have no rows. None for everyone.
     """
 
     values: NDArray[np.float64]
     content_values: NDArray[np.float64]
     items: NDArray[np.int32]
+    only: str | None = None
+
+    def covers(self, segment: str) -> bool:
+        """Whether the people of a segment were served."""
+        return self.only is None or self.only == segment
 
 
 def judge(
@@ -232,6 +248,7 @@ def judge(
     cutoffs: Sequence[int],
     *,
     content_people: int = 0,
+    only: str | None = None,
 ) -> Judgement:
     """Serves lists from the training part and measures them against the held-out part.
 
@@ -242,7 +259,18 @@ def judge(
         task: Who is asked for what.
         cutoffs: Lengths at which the lists are judged, ascending.
         content_people: Largest number of people whose lists are measured by content, evenly spaced among those of the task.
+        only: Serving segment whose people are served; None for everyone.
     """
+    if only is not None:
+        segment = serving_segments(split.train.take(task.people), task.domain)
+        asked = np.flatnonzero(segment == SERVING_SEGMENTS.index(only))
+        part = judge(model, fallback, split, task.take(asked), cutoffs, content_people=content_people)
+        values, content_values, items = (
+            np.zeros((len(task.people), *own.shape[1:]), dtype=own.dtype)
+            for own in (part.values, part.content_values, part.items)
+        )
+        values[asked], content_values[asked], items[asked] = part.values, part.content_values, part.items
+        return Judgement(values, content_values, items, only)
     train = split.train
     people = train.take(task.people)
     items = _lists(model, fallback, people, train.domain_range(task.domain), max(cutoffs), task.excluded)
@@ -333,12 +361,12 @@ def evaluation_rows(
         champions: Model that was chosen, for each segment that has one.
         config: Parameters; the cutoffs are those of the judgements.
     """
-    names = list(judgements)
     measured = [(metric, cutoff) for metric in PERSON_METRICS for cutoff in config.cutoffs]
     measured += [(metric, config.cutoffs[0]) for metric in CONTENT_METRICS]
     rows: list[dict[str, object]] = []
     for segment, members in task.segments.items():
-        if not members.any():
+        names = [name for name, judgement in judgements.items() if judgement.covers(segment)]
+        if not members.any() or not names:
             continue
         values = np.stack([_flat(judgements[name], members) for name in names], axis=1)
         value, low, high, users = _intervals(values.reshape(len(values), -1), config)
@@ -395,7 +423,7 @@ def comparison_rows(
     rows: list[dict[str, object]] = []
     for segment, members in task.segments.items():
         name = champions.get(segment)
-        others = [other for other in judgements if other != name]
+        others = [other for other, judgement in judgements.items() if other != name and judgement.covers(segment)]
         users = int(members.sum())
         if name is None or not others or not users:
             continue

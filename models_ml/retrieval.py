@@ -157,6 +157,19 @@ def top_k_by_scores(
     return lists
 
 
+def top_k_of_block(scores: NDArray[np.float32], k: int) -> TopK:
+    """The k largest scores of each row of a dense block; -inf is never listed.
+
+    Args:
+        scores: Shape (people, items), float32.
+        k: Length of the lists, >= 1.
+    """
+    lists = TopK.empty(len(scores), k)
+    if scores.shape[1]:
+        _fill_ranked(scores, np.arange(scores.shape[1]), lists.items, lists.scores)
+    return lists
+
+
 def _fill_ranked(
     block: NDArray[np.float32],
     candidates: NDArray[np.int64],

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.blend import BlendConfig, BlendModel, fit_blend
-from models_ml.blends import blend_candidates
+from models_ml.blends import blend_candidates, segment_of
 from models_ml.bootstrap import paired_difference
 from models_ml.candidates import Candidate, candidates_for
 from models_ml.evaluation import (
@@ -463,6 +463,7 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
             fallback = fits.fit(configs[fallback_name])
             assert isinstance(fallback, PopularityModel)
             with ledger.stage(name, domain, "evaluate"):
+                own_segment = segment_of(name)
                 for task, found in zip(tasks, judgements, strict=True):
                     if len(task.people):
                         found[name] = judge(
@@ -472,6 +473,7 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
                             task,
                             choice.evaluation.cutoffs,
                             content_people=choice.evaluation.content_people,
+                            only=own_segment,
                         )
             versions[name] = model_version(config, choice.fingerprint)
         versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])

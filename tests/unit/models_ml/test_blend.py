@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from models_ml.blend import BlendConfig, BlendModel, blend_weights, calibrated, fit_blend
+from models_ml.blend import BlendConfig, BlendModel, blend_weights, calibrated, consumed_places, fit_blend
 from models_ml.ease import EASEConfig
 from models_ml.interactions import Interactions
 from models_ml.metrics import hit_matrix, ndcg
@@ -74,7 +74,7 @@ def blend(members, weights, calibration="score") -> BlendModel:
 def test_scores_are_standardised_over_what_may_be_recommended():
     # Item 0 is consumed: the others have mean 2 and variance 2 / 3.
     scores = np.array([[9.0, 1.0, 2.0, 3.0, -np.inf]], dtype=np.float32)
-    values, has_say = calibrated(scores, world(1, 5, {(0, 0)}), range(5), "score")
+    values, has_say = calibrated(scores, consumed_places(world(1, 5, {(0, 0)}), range(5)), "score")
     spread = math.sqrt(2 / 3)
     np.testing.assert_allclose(values, [[7 / spread, -1 / spread, 0, 1 / spread, -1 / spread]], rtol=1e-5, atol=1e-6)
     assert has_say.tolist() == [True]
@@ -82,7 +82,7 @@ def test_scores_are_standardised_over_what_may_be_recommended():
 
 def test_reciprocal_ranks_skip_what_is_consumed_and_break_ties_by_item():
     scores = np.array([[9.0, 1.0, 3.0, 3.0, -np.inf]], dtype=np.float32)
-    values, _ = calibrated(scores, world(1, 5, {(0, 0)}), range(5), "reciprocal_rank")
+    values, _ = calibrated(scores, consumed_places(world(1, 5, {(0, 0)}), range(5)), "reciprocal_rank")
     np.testing.assert_allclose(values, [[0, 1 / 63, 1 / 61, 1 / 62, 0]], rtol=1e-6)
 
 

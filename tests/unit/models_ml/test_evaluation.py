@@ -372,3 +372,20 @@ def test_where_nobody_can_be_asked_there_are_no_rows(make, kind):
             judgement = judge(plain(split), plain(split), split, task, CONFIG.cutoffs, content_people=5)
             assert evaluation_rows({"popularity": judgement}, {"popularity": "v"}, task, {}, CONFIG) == []
             assert comparison_rows({"all": "popularity"}, {"popularity": judgement}, task, CONFIG) == []
+
+
+def test_a_model_for_one_segment_is_judged_on_it_alone(planted):
+    split = split_interactions(planted, SplitConfig())
+    config = EvaluationConfig(cutoffs=(5,), draws=20)
+    task = evaluation_task(split, "film", config)
+    popular = fit_popularity(split.train, PopularityConfig())
+    whole = judge(popular, popular, split, task, (5,))
+    own = judge(popular, popular, split, task, (5,), only="cold")
+    cold = task.segments["cold"]
+    np.testing.assert_array_equal(own.values[cold], whole.values[cold])
+    np.testing.assert_array_equal(own.items[cold], whole.items[cold])
+    judgements = {"popularity": whole, "for_cold": own}
+    rows = evaluation_rows(judgements, dict.fromkeys(judgements, "v"), task, {}, config)
+    assert {row["segment"] for row in rows if row["model"] == "for_cold"} == {"cold"}
+    lines = comparison_rows({"warm": "popularity", "cold": "popularity"}, judgements, task, config)
+    assert {row["segment"] for row in lines} == {"cold"}

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from implicit.cpu.topk import topk as implicit_topk
 from scipy.sparse import csr_matrix
 
-from models_ml.retrieval import TopK, top_k_by_factors, top_k_by_order, top_k_by_scores
+from models_ml.retrieval import TopK, top_k_by_factors, top_k_by_order, top_k_by_scores, top_k_of_block
 
 
 def brute_force(scores: np.ndarray, allowed: np.ndarray, k: int) -> list[list[int]]:
@@ -134,3 +134,11 @@ def test_factors_that_do_not_fit_are_refused():
         top_k_by_order(np.zeros(2, np.float32), csr_matrix((1, 3)), 1)
     with pytest.raises(ValueError, match="item scores must be finite"):
         top_k_by_order(np.array([np.inf], np.float32), csr_matrix((1, 1)), 1)
+
+
+def test_a_dense_block_is_ranked_without_what_is_minus_infinity():
+    scores = np.array([[1, 3, -np.inf, 3, 2], [-np.inf] * 5], dtype=np.float32)
+    lists = top_k_of_block(scores, 3)
+    assert lists.items.tolist() == [[1, 3, 4], [-1, -1, -1]]
+    assert lists.scores[0].tolist() == [3, 3, 2]
+    assert top_k_of_block(scores[:, :0], 3).items.tolist() == [[-1] * 3] * 2
