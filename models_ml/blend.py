@@ -228,7 +228,7 @@ def calibrated(
         order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind="stable")
         ranks = np.empty_like(order)
         np.put_along_axis(ranks, order, np.arange(1, scores.shape[1] + 1)[None, :], axis=1)
-        anything: NDArray[np.bool_] = known.any(axis=1)
+        anything = np.asarray(known.any(axis=1), dtype=np.bool_)
         return np.where(known, 1 / (_RANK_OFFSET + ranks), 0).astype(np.float32), anything
     # Sums over everything known less the few that are consumed: a mask over the whole block takes several times as long.
     rows, people = consumed[0], len(scores)
