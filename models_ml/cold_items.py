@@ -93,6 +93,11 @@ class ColdItemsModel:
     interactions_of: NDArray[np.int32]
     content: ItemContent
 
+    @property
+    def item_factors(self) -> NDArray[np.float32]:
+        """The mixed factors, shape (items, factors)."""
+        return self.base.item_factors
+
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`."""
         return self.base.scores(people, columns)

@@ -84,7 +84,12 @@ def judge_champions(
         cutoff: At which length of the list.
     """
     rows = [
-        row for row in comparison if row["metric"] == metric and row["cutoff"] == cutoff and row["baseline"] == BASELINE
+        row
+        for row in comparison
+        if row["metric"] == metric
+        and row["cutoff"] == cutoff
+        and row["baseline"] == BASELINE
+        and row["users"] >= _FEWEST
     ]
     worse = [row for row in rows if row["ci_high"] < 0]
     unproven = [row for row in rows if row["ci_low"] <= 0 <= row["ci_high"]]
