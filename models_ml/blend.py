@@ -273,6 +273,7 @@ def blend_weights(
     *,
     k: int = 10,
     depth: int = 200,
+    excluded: NDArray[np.bool_] | None = None,
 ) -> tuple[float, ...]:
     """Weights with the largest mean NDCG@k on validation, by coordinate ascent on the simplex.
 
@@ -287,6 +288,7 @@ def blend_weights(
         calibration: As in `BlendConfig`.
         k: Cutoff.
         depth: Items of each member that are looked at, >= k.
+        excluded: Items that are left out of every list, shape (items,); default none.
 
     Returns:
         One weight for each member in steps of 0.05, which add up to 1. The first of equals is taken; without anybody to judge by,
@@ -295,7 +297,7 @@ def blend_weights(
     asked = np.flatnonzero(np.diff(relevant.indptr) > 0)
     if not asked.size:
         return tuple([1 / len(members)] * len(members))
-    pool = _pool(members, people.take(asked), columns, relevant[asked], calibration, depth)
+    pool = _pool(members, people.take(asked), columns, relevant[asked], calibration, depth, excluded)
     wanted = np.diff(relevant[asked].indptr)
 
     def quality(units: tuple[int, ...]) -> float:
@@ -356,6 +358,7 @@ def _pool(
     relevant: csr_matrix,
     calibration: Calibration,
     depth: int,
+    excluded: NDArray[np.bool_] | None,
 ) -> _Pool:
     """The first `depth` items of each member, ascending; in blocks of people."""
     blocks = []
@@ -372,6 +375,8 @@ def _pool(
             values.append(calibrated_scores)
             says.append(has_say)
             scores[consumed] = -np.inf
+            if excluded is not None:
+                scores[:, excluded[columns.start : columns.stop]] = -np.inf
             lists = top_k_of_block(scores, depth)
             listed, place = np.nonzero(lists.items != NO_ITEM)
             chosen[listed, lists.items[listed, place]] = True

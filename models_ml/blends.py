@@ -29,7 +29,8 @@ def blend_candidates(
     """One blend for each segment of people with any history, of the models that are best there.
 
     The people of a segment are dealt into two halves, and each half is judged with the weights found on the other, so that
-    a blend's figure is no better than it will be. The configuration has the mean of the two halves' weights.
+    the search of weights does not flatter a blend; the choice of its members, on the same people, still may. The configuration
+    has the mean of the two halves' weights.
 
     Args:
         validation: Inner split.
@@ -88,7 +89,9 @@ def _weights(
 ) -> tuple[float, ...]:
     people = validation.split.train.take(task.people[asked])
     columns = people.domain_range(task.domain)
-    return blend_weights(models, people, columns, task.relevant[asked], k=validation.cutoff, depth=_DEPTH)
+    return blend_weights(
+        models, people, columns, task.relevant[asked], k=validation.cutoff, depth=_DEPTH, excluded=task.excluded
+    )
 
 
 def _ndcg(

@@ -226,18 +226,18 @@ class Judgement:
         content_values: At the first cutoff, metrics in the order of `CONTENT_METRICS`, shape (people, metrics); NaN where a
             person was not measured or has no value.
         items: The lists, shape (people, largest cutoff).
-        only: The one serving segment whose people were served, for a model that is for them alone; the rest of the arrays means
+        only: The serving segments whose people were served, for a model that is for them alone; the rest of the arrays means
             nothing then, and other segments have no rows. None for everyone.
     """
 
     values: NDArray[np.float64]
     content_values: NDArray[np.float64]
     items: NDArray[np.int32]
-    only: str | None = None
+    only: tuple[str, ...] | None = None
 
     def covers(self, segment: str) -> bool:
         """Whether the people of a segment were served."""
-        return self.only is None or self.only == segment
+        return self.only is None or segment in self.only
 
 
 def judge(
@@ -248,7 +248,7 @@ def judge(
     cutoffs: Sequence[int],
     *,
     content_people: int = 0,
-    only: str | None = None,
+    only: tuple[str, ...] | None = None,
 ) -> Judgement:
     """Serves lists from the training part and measures them against the held-out part.
 
@@ -259,11 +259,11 @@ def judge(
         task: Who is asked for what.
         cutoffs: Lengths at which the lists are judged, ascending.
         content_people: Largest number of people whose lists are measured by content, evenly spaced among those of the task.
-        only: Serving segment whose people are served; None for everyone.
+        only: Serving segments whose people are served; None for everyone.
     """
     if only is not None:
         segment = serving_segments(split.train.take(task.people), task.domain)
-        asked = np.flatnonzero(segment == SERVING_SEGMENTS.index(only))
+        asked = np.flatnonzero(np.isin(segment, [SERVING_SEGMENTS.index(name) for name in only]))
         part = judge(model, fallback, split, task.take(asked), cutoffs, content_people=content_people)
         values, content_values, items = (
             np.zeros((len(task.people), *own.shape[1:]), dtype=own.dtype)

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models_ml.blend import BlendModel
 from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import Interactions
+from models_ml.metrics import hit_matrix
 from models_ml.model import ModelConfig
 from models_ml.reasons import Reasons
 from models_ml.retrieval import NO_ITEM
@@ -215,15 +217,23 @@ class ListMaker:
             items = np.where(own[members], lists.items[members], NO_ITEM)
             found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
-            if isinstance(model, SegmentPopularityModel) and len(model.value_texts):
-                texts = model.value_texts.astype(np.object_)[found.trait]
+            # A blend has at most one member of a kind.
+            parts = model.members if isinstance(model, BlendModel) else (model,)
+            by_segment = next((part for part in parts if isinstance(part, SegmentPopularityModel)), None)
+            if by_segment is not None and len(by_segment.value_texts):
+                texts = by_segment.value_texts.astype(np.object_)[found.trait]
                 speaks = own[members] & (found.trait != NO_ITEM)
                 named[members] = np.where(speaks, texts, named[members])
-        reasons = reasons.only(reasons.items != lists.items[:, :, None], _MOST_REASONS + 1)
+        # Nobody has enjoyed what they gave nothing for, though its time or its topic may say something.
+        enjoyed = people.where(people.strength > 0)
+        mine = hit_matrix(reasons.items.reshape(len(lists.items), -1), enjoyed.csr(enjoyed.strength))
+        own_items = mine.reshape(reasons.items.shape) & (reasons.items != lists.items[:, :, None])
+        reasons = reasons.only(own_items, _MOST_REASONS + 1)
         here = (reasons.items >= columns.start) & (reasons.items < columns.stop)
         # What the other platform says stands alone: its sentence speaks of that platform only.
         reasons = reasons.only(here[:, :, :1] | ~here, _MOST_REASONS)
-        by_items = (reasons.items[:, :, 0] != NO_ITEM) & (usual != REASON_CODES.index("similar_people"))
+        by_others = np.isin(usual, [REASON_CODES.index(code) for code in ("similar_people", "popular_then")])
+        by_items = (reasons.items[:, :, 0] != NO_ITEM) & ~by_others
         codes = np.where(reasons.trait != NO_ITEM, REASON_CODES.index("popular_in_segment"), usual)
         codes[by_items & here[:, :, 0]] = REASON_CODES.index("because_you_enjoyed")
         codes[by_items & ~here[:, :, 0]] = REASON_CODES.index("other_side_taste")

@@ -39,6 +39,9 @@ SEARCH_SCHEMA = pa.schema(
     ]
 )
 
+# Proposals in a row that have been tried before, after which a space counts as exhausted.
+_MOST_REPEATS = 20
+
 Parameters = Mapping[str, Any]
 Fit = Callable[[Interactions, ModelConfig], Recommender]
 
@@ -194,7 +197,7 @@ def search(
     }
     trials: list[Trial] = []
     best, best_value = Trial(space.base, {}, failure="nothing was tried"), -np.inf
-    started = time.monotonic()
+    started, repeated, asked_once = time.monotonic(), 0, False
 
     def attempt(tried: ModelConfig) -> float:
         nonlocal best, best_value
@@ -211,16 +214,23 @@ def search(
         return value
 
     usual = {part: getattr(space.base, part) for part in space.parameters}
+    for killed in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        # Whoever was at it is gone: it is tried again.
+        study.tell(killed.number, state=TrialState.FAIL)
+        study.enqueue_trial(killed.params)
     for parameters in space.first:
         study.enqueue_trial({**usual, **parameters}, skip_if_exists=True)
     budget = sum(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)) + config.trials
     for _ in range(budget if space.parameters else 1):
-        if trials and config.seconds is not None and time.monotonic() - started > config.seconds:
+        is_over = config.seconds is not None and time.monotonic() - started > config.seconds
+        if repeated >= _MOST_REPEATS or (is_over and asked_once):
             break
+        asked_once = True
         asked = study.ask(dict(space.parameters))
         tried = dataclasses.replace(space.base, **asked.params)
         key = json.dumps(tried.to_json(), sort_keys=True)
         asked.set_user_attr("config", key)
+        repeated = repeated + 1 if key in done else 0
         if key not in done:
             done[key] = attempt(tried)
         if np.isfinite(done[key]):

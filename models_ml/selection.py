@@ -463,7 +463,9 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
             fallback = fits.fit(configs[fallback_name])
             assert isinstance(fallback, PopularityModel)
             with ledger.stage(name, domain, "evaluate"):
-                own_segment = segment_of(name)
+                # A blend is for one segment, and for those that take over its champion.
+                own = segment_of(name)
+                served = None if own is None else (own, *(part for part in champions if champions[part] == name))
                 for task, found in zip(tasks, judgements, strict=True):
                     if len(task.people):
                         found[name] = judge(
@@ -473,7 +475,7 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
                             task,
                             choice.evaluation.cutoffs,
                             content_people=choice.evaluation.content_people,
-                            only=own_segment,
+                            only=served,
                         )
             versions[name] = model_version(config, choice.fingerprint)
         versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])

@@ -4,6 +4,7 @@ What it finds is written to one file of the home. The next run tries these param
 split, so they are used only where they are better; and the file is part of what identifies a run's settings.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from orchestration.recommendations.memory import PeakMemory
 from orchestration.recommendations.steps import read_interactions, selection_config
 from orchestration.resources.warehouse import connect
 from orchestration.settings import Settings
+from orchestration.versions import models_version
 
 
 class NothingToTuneError(RuntimeError):
@@ -39,7 +41,7 @@ class Tuned:
         candidate: Name of the candidate.
         targets: Targets, joined by +.
         parameters: What was found.
-        trials: Configurations tried so far, earlier calls included.
+        trials: Different configurations tried so far, earlier calls included.
         gain: Mean NDCG relative to popularity's, 1 for popularity.
     """
 
@@ -53,8 +55,8 @@ class Tuned:
 def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = lambda _: None) -> list[Tuned]:
     """Searches the parameters of every candidate, each for its share of the time, and writes what was found.
 
-    Studies are kept below the home by the content of the interactions: a search on the same data goes on where the last one
-    ended, also after it was killed; on other data it starts anew.
+    Studies are kept below the home by the content of the interactions, the code of the models and the protocol: a search on the
+    same goes on where the last one ended, also after it was killed; on others it starts anew.
 
     Args:
         settings: Home and seed.
@@ -80,7 +82,10 @@ def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = l
     config = replace(config, search=budget)
     validation = validation_of(training, config)
     settings.studies_dir.mkdir(parents=True, exist_ok=True)
-    file = settings.studies_dir / f"{interactions.fingerprint()[:24]}.log"
+    # What a trial reached holds for this data, code and protocol only; the budget may differ from call to call.
+    protocol = json.dumps(selection_config(settings).to_json(), sort_keys=True)
+    identity = f"{interactions.fingerprint()}:{models_version()}:{protocol}"
+    file = settings.studies_dir / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.log"
     storage = JournalStorage(JournalFileBackend(str(file)))
     search_candidates(
         training,
@@ -103,7 +108,8 @@ def _best(name: str, storage: JournalStorage) -> Tuned | None:
     if best is None or not best.params:
         return None
     candidate, targets = name.split("/", 1)
-    return Tuned(candidate, targets, dict(best.params), len(trials), float(best.values[0]))
+    tried = {trial.user_attrs["config"] for trial in trials}
+    return Tuned(candidate, targets, dict(best.params), len(tried), float(best.values[0]))
 
 
 def read_tuned(file: Path) -> Known:

@@ -236,3 +236,21 @@ def test_every_small_world_can_be_fitted_ranked_and_explained(make, pairs, weigh
 def test_parameters_that_make_no_sense_are_refused(members, weights, calibration):
     with pytest.raises(ValueError, match=r"weight|calibration"):
         BlendConfig(members, weights, calibration)
+
+
+def test_weights_do_not_count_on_items_that_are_left_out():
+    """The first member ranks ten items that nobody can like in front, and is perfect otherwise."""
+    random = np.random.default_rng(7)
+    taste = random.standard_normal((80, 40))
+    liked = taste >= -np.sort(-taste[:, 10:], axis=1)[:, 3:4]
+    liked[:, :10] = False
+    first = taste.copy()
+    first[:, :10] = 9.0
+    members = [Fixed(first), Fixed(taste + random.standard_normal(taste.shape))]
+    left_out = np.arange(40) < 10
+    weights = {
+        name: blend_weights(members, world(80, 40), range(40), csr_matrix(liked), excluded=mask)
+        for name, mask in (("left out", left_out), ("in the way", None))
+    }
+    assert weights["left out"] == (1.0, 0.0)
+    assert weights["in the way"][0] < 1.0

@@ -380,7 +380,7 @@ def test_a_model_for_one_segment_is_judged_on_it_alone(planted):
     task = evaluation_task(split, "film", config)
     popular = fit_popularity(split.train, PopularityConfig())
     whole = judge(popular, popular, split, task, (5,))
-    own = judge(popular, popular, split, task, (5,), only="cold")
+    own = judge(popular, popular, split, task, (5,), only=("cold",))
     cold = task.segments["cold"]
     np.testing.assert_array_equal(own.values[cold], whole.values[cold])
     np.testing.assert_array_equal(own.items[cold], whole.items[cold])

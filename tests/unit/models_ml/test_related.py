@@ -4,7 +4,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_ml import RELATED_SCHEMA, fit_models, interactions_from_arrow, score_related_items, select_models
+from models_ml import (
+    RELATED_SCHEMA,
+    FittedModels,
+    fit_models,
+    interactions_from_arrow,
+    score_related_items,
+    select_models,
+)
+from models_ml.als import ALSConfig
+from models_ml.cold_items import ColdItemsConfig
+from models_ml.content import item_content_from_arrow
+from models_ml.popularity import PopularityConfig
+from models_ml.registry import fit_model
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +86,30 @@ def test_without_a_joint_model_related_items_are_the_marked_popular_ones(models,
     table = pa.Table.from_batches(score_related_items(alone, planted, k=2))
     assert set(table["strategy"].to_pylist()) <= {"popularity", "recent_popularity"}
     assert table.num_rows == planted.shape[1] * 2 * 2
+
+
+def test_with_content_an_item_that_nobody_knows_has_neighbours_of_its_topic(planted_table):
+    keys = pa.array([*sorted(set(planted_table["item_key"].to_pylist())), "film:new"])
+    tastes = ["taste 1" if key == "film:new" else f"taste {int(key.split(':')[1]) % 4}" for key in keys.to_pylist()]
+    items = pa.table(
+        {
+            "item_key": keys,
+            "domain": [key.split(":")[0] for key in keys.to_pylist()],
+            "title": pa.nulls(len(keys), pa.string()),
+            "text": pa.nulls(len(keys), pa.string()),
+            "topics": [[taste] for taste in tastes],
+            "people": pa.nulls(len(keys), pa.list_(pa.string())),
+        }
+    )
+    world = interactions_from_arrow(planted_table, items=items)
+    world = world.with_content(item_content_from_arrow(items, world.item_keys))
+    config = ColdItemsConfig(ALSConfig(factors=8))
+    model = fit_model(world, config)
+    popular = fit_model(world, PopularityConfig())
+    served = {domain: {"fallback": "popularity"} for domain in world.domains}
+    models = FittedModels(world.item_keys, {"als_content": model, "popularity": popular}, served, "als_content")
+    rows = pa.Table.from_batches(score_related_items(models, world, k=5)).to_pylist()
+    own = [row for row in rows if row["item_key"] == "film:new"]
+    assert {row["strategy"] for row in rows} == {"als_content"}
+    assert {row["target_domain"] for row in own} == {"film", "knowledge"}
+    assert np.mean([int(row["related_item_key"].split(":")[1]) % 4 == 1 for row in own]) > 0.7

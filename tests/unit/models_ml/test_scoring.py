@@ -4,11 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_ml import SCORED_SCHEMA, ScoringConfig, fit_models, score_people, select_models
+from models_ml import SCORED_SCHEMA, FittedModels, ScoringConfig, fit_models, score_people, select_models
+from models_ml.blend import BlendConfig, BlendModel
+from models_ml.contemporary import ContemporaryPopularityConfig
 from models_ml.content import item_content_from_arrow
 from models_ml.exploration import ExplorationConfig
+from models_ml.popularity import PopularityConfig
+from models_ml.registry import fit_model
 from models_ml.rules import RULE_COLUMNS, rules_from_arrow
 from models_ml.scoring import REASON_CODES, ListMaker
+from models_ml.segment_popularity import SegmentPopularityConfig
 from models_ml.traits import Traits
 
 TEN = ScoringConfig(k=10, block_people=37)
@@ -221,3 +226,56 @@ def test_explored_places_say_so_with_their_propensity(models, known):
 
 def test_every_reason_code_written_is_a_known_one(scored):
     assert set(scored["reason_code"].to_pylist()) <= set(REASON_CODES)
+
+
+@pytest.fixture(scope="module")
+def by_time(planted):
+    """Everybody gets what was popular around their own moments; each has given nothing for the first of their items."""
+    strength = planted.strength.copy()
+    strength[planted.indptr[:-1]] = 0
+    world = dataclasses.replace(planted, strength=strength)
+    contemporary = fit_model(world, ContemporaryPopularityConfig())
+    blend = BlendModel(
+        BlendConfig((contemporary.config, PopularityConfig()), (0.9, 0.1)),
+        world.item_keys,
+        (contemporary, fit_model(world, PopularityConfig())),
+    )
+    return world, contemporary, blend
+
+
+def served_by(model, world):
+    popular = fit_model(world, PopularityConfig())
+    served = dict.fromkeys(("warm", "few", "cold", "new"), "model") | {"fallback": "popularity"}
+    return FittedModels(
+        world.item_keys, {"model": model, "popularity": popular}, dict.fromkeys(world.domains, served), None
+    )
+
+
+def test_what_was_popular_at_the_time_is_not_said_to_come_of_what_a_person_enjoyed(by_time):
+    world, contemporary, _ = by_time
+    rows = pa.Table.from_batches(score_people(served_by(contemporary, world), world, world.user_keys, TEN)).to_pylist()
+    codes = {row["reason_code"] for row in rows if row["strategy"] == "contemporary_popularity"}
+    assert codes == {"popular_then"}
+
+
+def test_nobody_is_said_to_have_enjoyed_what_they_gave_nothing_for(by_time):
+    world, _, blend = by_time
+    rows = pa.Table.from_batches(score_people(served_by(blend, world), world, world.user_keys, TEN)).to_pylist()
+    disliked = {
+        (world.user_keys[int(user)].as_py(), world.item_keys[int(item)].as_py())
+        for user, item, value in zip(world.rows, world.indices, world.strength, strict=True)
+        if value == 0
+    }
+    named = {(row["user_key"], row[f"reason_item_key{place}"]) for row in rows for place in ("", "_2", "_3")}
+    assert any(item is not None for _, item in named)
+    assert not named & disliked
+
+
+def test_a_segment_that_speaks_inside_a_blend_is_named(models, known):
+    world, _ = known
+    segments = fit_model(world, SegmentPopularityConfig(traits=("region",), prior=1.0))
+    blend = BlendModel(BlendConfig((segments.config,), (1.0,)), world.item_keys, (segments,))
+    rows = pa.Table.from_batches(score_people(served_by(blend, world), world, world.user_keys, TEN)).to_pylist()
+    spoken = [row for row in rows if row["reason_code"] == "popular_in_segment"]
+    assert spoken
+    assert {row["reason_segment"] for row in spoken} <= {"east", "west"}

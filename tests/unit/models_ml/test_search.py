@@ -116,3 +116,26 @@ def test_what_is_chosen_is_marked(validation):
     assert len(chosen) == 1
     assert f'"level": {best.config.level}' in chosen[0]["config"]
     assert np.isfinite(chosen[0]["value"])
+
+
+def test_a_finite_space_ends_when_everything_in_it_has_been_tried(validation):
+    space = SearchSpace(Knobs(), {"side": CategoricalDistribution(("left", "right"))})
+    storage = InMemoryStorage()
+    for _ in range(3):
+        search("knobs", space, validation, ["film"], closeness, fit, SearchConfig(trials=500), storage=storage)
+    trials = storage.get_all_trials(storage.get_study_id_from_name("knobs/film"))
+    assert {trial.params["side"] for trial in trials} == {"left", "right"}
+    assert len(trials) < 150
+
+
+def test_a_trial_whose_process_was_killed_is_tried_again(validation):
+    storage = InMemoryStorage()
+    space = dataclasses.replace(SPACE, first=({"level": 5.0},))
+
+    def killed(interactions, config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search("knobs", space, validation, ["film"], closeness, killed, SearchConfig(), storage=storage)
+    best = search("knobs", space, validation, ["film"], closeness, fit, SearchConfig(), storage=storage)
+    assert best.config.level == 5.0

@@ -273,3 +273,36 @@ def test_the_comparison_is_paired_over_the_same_people(selection):
     for row in selection.comparison.to_pylist():
         assert row["difference"] == pytest.approx(row["model_value"] - row["baseline_value"])
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+
+
+def test_a_blend_that_another_segment_takes_over_is_judged_there_too(make, planted_table, quick, monkeypatch):
+    """Too few people are in `few` to choose by, so it takes over what wins `warm`: here a blend."""
+    columns = ("user_key", "item_key", "weight")
+    warm = [tuple(row[name] for name in columns) for row in planted_table.to_pylist()]
+    few = [(f"v{user[1:]}", *rest) for user, *rest in warm if int(user[1:]) < 40]
+    counts: dict[tuple[str, str], int] = {}
+    kept = []
+    for row in few:
+        side = (row[0], row[1].split(":")[0])
+        counts[side] = counts.get(side, 0) + 1
+        if counts[side] <= 4:
+            kept.append(row)
+    world = make([(*row, place % 8) for place, row in enumerate([*warm, *kept])])
+    monkeypatch.setattr(
+        "models_ml.selection._champion",
+        lambda validation, found, domain, segment, config: (
+            "blend_warm" if "blend_warm" in found and segment == "warm" else "popularity"
+        ),
+    )
+    config = dataclasses.replace(quick, blend_members=3, min_people=60)
+    found = select_models(world, config)
+    assert found.champions["film"]["few"] == found.champions["film"]["warm"] == "blend_warm"
+    cells = {
+        (row["model"], row["segment"])
+        for row in found.evaluation.to_pylist()
+        if (row["target_domain"], row["split"]) == ("film", "time_per_user")
+    }
+    segments = {segment for _, segment in cells} & {"warm", "few"}
+    assert segments == {"warm", "few"}
+    assert {("blend_warm", segment) for segment in segments} <= cells
+    assert ("blend_warm", "linked") not in cells
