@@ -205,7 +205,7 @@ class Interactions:
         return kept.csr(kept.is_consumed)
 
     def positions_of_users(self, user_keys: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-        """Row of each key, -1 for people without any entry, shape (keys,)."""
+        """Row of each key, -1 for people who are not in the index, shape (keys,)."""
         found = pc.index_in(user_keys, value_set=self.user_keys)
         return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 

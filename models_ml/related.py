@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from models_ml.cold_items import ColdItemsModel
+from models_ml.factors import FactorModel
 from models_ml.interactions import Interactions
 from models_ml.retrieval import NO_ITEM, TopK, top_k_by_factors, top_k_by_order
 from models_ml.selection import FittedModels
@@ -50,9 +52,11 @@ def score_related_items(
         Batches of `RELATED_SCHEMA`, by target, then by item, then by rank.
     """
     relating = models.models[models.related] if models.related else None
+    assert relating is None or isinstance(relating, FactorModel | ColdItemsModel), (
+        "only models with factors relate items"
+    )
     items = interactions.shape[1]
-    factors = getattr(relating, "item_factors", None)
-    directions = np.zeros((items, 1), np.float32) if factors is None else _directions(factors)
+    directions = np.zeros((items, 1), np.float32) if relating is None else _directions(relating.item_factors)
     for domain in interactions.domains:
         columns = interactions.domain_range(domain)
         fallback_version, fallback = models.fallback_for(domain)

@@ -2,7 +2,7 @@
 
 Scores are computed block by block, so that memory is bounded by `block_bytes` for each worker, whatever the number of
 people and items. Which items a person may not see is decided by the caller and given as a sparse mask; what fills a list that
-runs short is decided in `scoring`.
+runs short is decided in `serving`.
 
 Three properties hold for every function here, and not for `implicit.cpu.topk` 0.7.3: an item that is masked never comes
 back when a list runs short (the row is padded with -1 instead), a person without any score gets an empty row instead of

@@ -42,10 +42,12 @@ from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, fin
 from models_ml.split import Split, SplitConfig, split_interactions
 
 BASELINE = "popularity"
+# What may fill up lists.
+FALLBACKS = (BASELINE, "recent_popularity")
 # The model that relates items, the first that there is: with content, items that nobody knows have neighbours too.
 RELATING = ("als_content", "als_joint")
 SERVED = "served"
-"""Name of the mix of champions in the evaluation: everybody's list as they get it."""
+"""Name of the mix of champions in the evaluation: everybody's list as they get it, before rules and exploration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class SelectionConfig:
     """Parameters of the whole protocol.
 
     Attributes:
-        split: Split for the test; the inner one is the same with the next seed.
+        split: Split for the test; the inner one has the next seed and hides more (see `validation_of`).
         search: Budget of the search.
         evaluation: How models are judged.
         min_people: A segment with fewer people on the inner split has too little to choose by: it takes over a champion (see
@@ -195,12 +197,13 @@ def select_models(
 ) -> Selection:
     """Searches, chooses and judges the models of every target.
 
-    1. The outer split holds out the test part. Its training part is split again in the same way.
+    1. The outer split holds out the test part. Its training part is split again (see `validation_of`).
     2. On the inner split, each candidate's parameters are searched, the best are blended, and the champion of each target and
        serving segment is the candidate with the largest NDCG as served, that is, with lists filled up by popularity,
        among those that beat popularity.
     3. All candidates are fitted on the outer training part and judged on the test part, which decides nothing. The
-       champions are judged on a split at one point in time as well.
+       champions are judged on a split at one point in time as well; they were chosen on events that may lie after it, so
+       only their fit is as of that time.
 
     Args:
         interactions: Everything.
@@ -306,7 +309,7 @@ def search_candidates(
             trial = run(candidate, domains, _objective(candidate, found))
             for domain in domains if not trial.failure else ():
                 found[domain][candidate.name] = trial
-        if candidate.name in ("popularity", "recent_popularity"):
+        if candidate.name in FALLBACKS:
             # What comes next is judged as served: filled up by the better of the two.
             for domain in interactions.domains:
                 fallback = found[domain][_fallback(validation, found[domain], domain, config)].config
@@ -359,7 +362,7 @@ def choose_champions(
 
 def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
     """Name of the popularity that is best for everyone."""
-    popularities = {name: found[name] for name in ("popularity", "recent_popularity") if name in found}
+    popularities = {name: found[name] for name in FALLBACKS if name in found}
     return _champion(validation, popularities, domain, "all", config)
 
 

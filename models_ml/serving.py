@@ -1,7 +1,7 @@
 """Lists as they are served: a model's own, filled up by popularity.
 
 Holds the one rule for lists that a model cannot fill, which evaluation and scoring share, so that what is measured is what
-people get.
+people get before rules and exploration.
 """
 
 from dataclasses import dataclass

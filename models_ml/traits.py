@@ -1,7 +1,7 @@
 """What is known of people besides what they did: country, region, device, and the like.
 
 Holds the codes of such traits in the order of the people. Which traits there are is decided by whoever made the table; which of
-them speak for an item is decided in `popularity`.
+them speak for an item is decided in `segment_popularity`.
 """
 
 import dataclasses

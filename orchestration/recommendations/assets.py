@@ -52,6 +52,8 @@ _CATALOGUE = [
     )
 ]
 _PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]), "item_key")
+# What nobody has had to do with is known from the catalogue only.
+_ANY_ITEM = [_PREFERRED_ITEM, TableColumnDep(AssetKey(["core", "dim_item"]), "item_key")]
 
 
 def _addressed(key: AssetKey) -> AssetIn:
@@ -210,9 +212,10 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                 "dagster/column_lineage": TableColumnLineage(
                     {
                         "user_key": [TableColumnDep(AssetKey(["core", "dim_user"]), "user_key")],
+                        "item_key": _ANY_ITEM,
                         **{
                             column: [_PREFERRED_ITEM]
-                            for column in ("item_key", "reason_item_key", "reason_item_key_2", "reason_item_key_3")
+                            for column in ("reason_item_key", "reason_item_key_2", "reason_item_key_3")
                         },
                     }
                 ),
@@ -240,7 +243,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             rows = steps.write_item_item(
                 connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.related_length
             )
-        lineage = TableColumnLineage({column: [_PREFERRED_ITEM] for column in ("item_key", "related_item_key")})
+        lineage = TableColumnLineage(dict.fromkeys(("item_key", "related_item_key"), _ANY_ITEM))
         return MaterializeResult(metadata={"dagster/row_count": rows, "dagster/column_lineage": lineage})
 
     return [interactions, models, model_evaluation, scored_user_item, scored_item_item]

@@ -14,9 +14,9 @@ from dagster import MetadataValue
 from matplotlib.figure import Figure
 
 from models_ml.evaluation import SERVING_SEGMENTS
+from models_ml.selection import BASELINE
 
 _CHAMPION, _OTHER, _INK, _LATER = "#0b6e4f", "#b8c2cc", "#1f2933", "#c05621"
-_BASELINE = "popularity"
 # Evaluated at one point in time for everybody; drawn beside the split that decides.
 _GLOBAL_TIME = "global_time"
 _DOTS_PER_INCH = 100
@@ -97,7 +97,7 @@ def _panel(axis: Any, target: str, segment: str, rows: Sequence[dict[str, Any]])
         axis.plot([row["ci_low"], row["ci_high"]], [position, position], color=_INK, linewidth=1)
         if row["model"] in later:
             axis.plot(later[row["model"]], position, "D", color="white", markeredgecolor=_LATER, markersize=4)
-        if row["model"] == _BASELINE:
+        if row["model"] == BASELINE:
             axis.axvline(row["value"], color=_INK, linewidth=0.8, linestyle="--", zorder=0)
     axis.set_yticks(range(len(own)), [row["model"] for row in own], fontsize=8)
     for row, text in zip(own, axis.get_yticklabels(), strict=True):

@@ -244,7 +244,7 @@ def write_user_item(
 def write_item_item(
     connection: duckdb.DuckDBPyConnection, models: Artifact, interactions: Artifact, *, list_length: int
 ) -> int:
-    """Replaces `recommendations.scored_item_item` by the neighbours of every item with history; returns its number of rows."""
+    """Replaces `recommendations.scored_item_item` by the neighbours of every item; returns its number of rows."""
     batches = score_related_items(load_models(models), load_interactions(interactions), k=list_length)
     return _replace(connection, "scored_item_item", _reader(RELATED_SCHEMA, batches))
 
