@@ -33,8 +33,8 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
         additional_ins={"models": AssetIn(key=AssetKey(["recommendations", "models"]), input_manager_key="addresses")},
         description=(
             "No champion is worse than popularity on what was held out: fails if the interval of the paired difference in NDCG@10 "
-            "lies below zero, warns if it includes zero, in the split at one point in time too. Segments of fewer than 20 people are "
-            "not judged."
+            "lies below zero, warns if it includes zero, in the split at one point in time too. Segments of fewer than 20 people "
+            "are not judged."
         ),
     )
     def champion_above_popularity(artifacts: ArtifactStore, models: str) -> AssetCheckResult:
