@@ -26,6 +26,8 @@ class ExplorationConfig:
         first_place: First place that can be explored, counted from 1; the ones above it always show the best.
         most_interactions: An item with at most this many people is explored.
         most_items: Largest number of items explored; which ones, where there are more, changes with the seed.
+        favour: How much the least known are favoured in the draw, >= 0: the weight of an item is (1 + people)^-favour. 0 draws
+            all alike, which reaches more of a catalogue; 1 gives new items the most.
         seed: Another seed is another draw of everything.
     """
 
@@ -33,6 +35,7 @@ class ExplorationConfig:
     first_place: int = 4
     most_interactions: int = 5
     most_items: int = 1000
+    favour: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,6 +46,8 @@ class ExplorationConfig:
                 "first_place and most_items must be at least 1 and most_interactions at least 0, got "
                 f"{self.first_place}, {self.most_items} and {self.most_interactions}"
             )
+        if not 0 <= self.favour < np.inf:
+            raise ValueError(f"favour must be at least 0 and finite, got {self.favour}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,10 +72,10 @@ class ExplorationCandidates:
 def exploration_candidates(
     interactions: Interactions, columns: range, config: ExplorationConfig
 ) -> ExplorationCandidates:
-    """The items of a range that few people have had to do with, the fewer the heavier: 1 / (1 + people).
+    """The items of a range that few people have had to do with, with the weight (1 + people)^-favour.
 
     Args:
-        interactions: What people did; an item of the index that nobody knows is the heaviest.
+        interactions: What people did; an item of the index that nobody knows has weight 1.
         columns: Range of items to choose from.
         config: Parameters. Where more than `most_items` qualify, those with the smallest keyed hash of their item key stay.
     """
@@ -79,7 +84,7 @@ def exploration_candidates(
     if len(few) > config.most_items:
         drawn = _hashes(interactions.item_keys.take(pa.array(few)), f"candidates:{config.seed}")
         few = np.sort(few[np.argsort(drawn, kind="stable")[: config.most_items]])
-    weights = np.reciprocal(1.0 + known[few - columns.start].astype(np.float64))
+    weights = (1.0 + known[few - columns.start].astype(np.float64)) ** -config.favour
     return ExplorationCandidates(few.astype(np.int32), weights)
 
 

@@ -52,11 +52,12 @@ PLACES = 10
 LIKED_AT = 3.75
 RARE = 5
 DRAWS = 5
-# Exploration from the fourth place on of what at most 20 people know: a little with the usual weights, for new and rarely seen
-# items, and more with all items alike, for the whole catalogue.
+# Exploration of what at most 20 people know: a little from the fourth place on with the usual weights, for new and rarely seen
+# items; and much of the last three places with all items alike, for the whole catalogue. The same number of explored places
+# costs less further down.
 SOME = ExplorationConfig(share=0.05, most_interactions=20, most_items=5000)
-ALIKE = dataclasses.replace(SOME, share=0.1)
-EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 10 %, all items alike": ALIKE}
+LAST_PLACES = dataclasses.replace(SOME, share=0.3, first_place=8, favour=0.0)
+EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 30 % from place 8, all items alike": LAST_PLACES}
 # ALS is given its best parameters on another draw, so that it is not beaten for want of tuning.
 WEIGHTINGS: tuple[Weighting, ...] = ("weight", "strength")
 GRID = tuple(
@@ -175,8 +176,6 @@ def lists(split: Split, model: Recommender, domain: str) -> Ranked:
 def explored(split: Split, ranked: Ranked, domain: str, config: ExplorationConfig) -> Ranked:
     """The same lists with a share of their places given to items that few people know."""
     candidates = exploration_candidates(split.train, split.train.domain_range(domain), config)
-    if config is ALIKE:
-        candidates = dataclasses.replace(candidates, weights=np.ones_like(candidates.weights))
     return explore(ranked, split.train, candidates, config)[0]
 
 

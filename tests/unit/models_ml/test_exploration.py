@@ -183,10 +183,11 @@ def test_the_two_sides_of_a_person_are_drawn_apart():
 def test_the_fewer_have_had_to_do_with_an_item_the_heavier_it_is():
     rows = [("u00000", "film:1", 1.0, 0), ("u00001", "film:1", 1.0, 0), ("u00000", "film:2", 1.0, 0)]
     rows += [(f"u{number:05}", "film:0", 1.0, 0) for number in range(3)]
-    config = ExplorationConfig(most_interactions=2)
-    found = exploration_candidates(crowd(3, rows), range(6), config)
-    assert found.items.tolist() == [1, 2, 3, 4, 5]
-    np.testing.assert_allclose(found.weights, [1 / 3, 1 / 2, 1, 1, 1])
+    for favour, expected in ((1.0, [1 / 3, 1 / 2, 1, 1, 1]), (2.0, [1 / 9, 1 / 4, 1, 1, 1]), (0.0, [1, 1, 1, 1, 1])):
+        config = ExplorationConfig(most_interactions=2, favour=favour)
+        found = exploration_candidates(crowd(3, rows), range(6), config)
+        assert found.items.tolist() == [1, 2, 3, 4, 5]
+        np.testing.assert_allclose(found.weights, expected)
 
 
 def test_which_of_too_many_candidates_stay_changes_with_the_seed():
@@ -198,7 +199,10 @@ def test_which_of_too_many_candidates_stay_changes_with_the_seed():
     assert all(len(items) == 3 and list(items) == sorted(items) for items in drawn)
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.0}, {"share": -0.1}, {"first_place": 0}, {"most_interactions": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"share": 1.0}, {"share": -0.1}, {"first_place": 0}, {"most_interactions": -1}, {"favour": -1}, {"favour": np.inf}],
+)
 def test_a_configuration_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValueError, match="must be"):
         ExplorationConfig(**wrong)
