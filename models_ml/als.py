@@ -10,7 +10,6 @@ import warnings
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.recommender_base import ModelFitError
 from scipy.sparse import csr_matrix
@@ -19,7 +18,8 @@ from threadpoolctl import threadpool_limits
 from models_ml.factors import FactorConfig, FactorModel, learned, unsolvable
 from models_ml.fold_in import Systems
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays
+from models_ml.model import Arrays, keys_from_array
+from models_ml.preference import Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,8 @@ class ALSModel(FactorModel):
     @staticmethod
     def from_arrays(arrays: Arrays, config: ALSConfig) -> "ALSModel":
         """The model that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return ALSModel(config, item_keys, arrays["item_factors"], float(arrays["scale"]))
+        item_keys = keys_from_array(arrays["item_keys"])
+        return ALSModel(config, item_keys, arrays["item_factors"], Scale.from_arrays(arrays))
 
 
 def fit_als(interactions: Interactions, config: ALSConfig) -> ALSModel:
@@ -93,7 +93,7 @@ def fit_als(interactions: Interactions, config: ALSConfig) -> ALSModel:
         ValueError: If the factors do not stay finite, or the system cannot be solved: regularization is too small.
     """
     item_factors = np.zeros((interactions.shape[1], config.factors), dtype=np.float32)
-    scale = config.mean_preference(interactions)
+    scale = config.scale(interactions)
     confidence = _confidence(interactions, config, scale)
     people, items = np.flatnonzero(np.diff(confidence.indptr)), np.unique(confidence.indices)
     if len(items):
@@ -123,7 +123,7 @@ def _solver(config: ALSConfig) -> AlternatingLeastSquares:
         )
 
 
-def _confidence(interactions: Interactions, config: ALSConfig, scale: float) -> csr_matrix:
+def _confidence(interactions: Interactions, config: ALSConfig, scale: Scale) -> csr_matrix:
     """Confidence c of each positive preference, people x items CSR float32.
 
     `implicit` reads the stored value as c itself: a value below 1 would weigh less than an unseen item, which is why 1 is added.

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
 from models_ml.metrics import ndcg
-from models_ml.model import Arrays, ModelConfig, Recommender, keys_to_array, top_k_by_model
+from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.reasons import Reasons
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_of_block
 
@@ -25,6 +25,8 @@ Calibration = Literal["score", "reciprocal_rank"]
 _RANK_OFFSET = 60
 # Weights are searched in steps of one twentieth.
 _UNITS = 20
+# Share of known scores below which a member's are standardised one by one.
+_FEW = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class BlendConfig(ModelConfig):
         weights: Weight of each member, >= 0 and not all 0.
         calibration: What is added up: `score`, standardised for each person, or `reciprocal_rank`.
         label: Name of the blend in tables.
+        segment: Segment of people that the blend is for; None for everyone.
     """
 
     kind: ClassVar[str] = "blend"
@@ -44,6 +47,7 @@ class BlendConfig(ModelConfig):
     weights: tuple[float, ...]
     calibration: Calibration = "score"
     label: str = "blend"
+    segment: str | None = None
 
     def __post_init__(self) -> None:
         # JSON has lists only.
@@ -69,6 +73,7 @@ class BlendConfig(ModelConfig):
             "weights": list(self.weights),
             "calibration": self.calibration,
             "label": self.label,
+            "segment": self.segment,
         }
 
 
@@ -111,7 +116,8 @@ class BlendModel:
                 weights[has_say] += np.float32(weight)
         known &= weights > 0
         total /= np.where(weights > 0, weights, np.float32(1))
-        total[~known] = -np.inf
+        if not known.all():
+            total[~known] = -np.inf
         return total
 
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
@@ -124,7 +130,11 @@ class BlendModel:
         The shares are of that member's own score.
         """
         added = self._added(people, items)
-        found = [member.explain(people, items, most) for member in self.members]
+        nothing = Reasons.nothing(items.shape[0], items.shape[1], most)
+        found = [
+            member.explain(people, items, most) if weight else nothing
+            for member, weight in zip(self.members, self.config.weights, strict=True)
+        ]
         has_reason = np.stack(
             [(part.items >= 0).any(axis=2) | (part.features >= 0).any(axis=2) | (part.trait >= 0) for part in found]
         )
@@ -188,7 +198,7 @@ class BlendModel:
             prefix = f"member{position}/"
             own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
             members.append(model_from_arrays({**own, "item_keys": arrays["item_keys"]}, member))
-        return BlendModel(config, pa.array(arrays["item_keys"].tolist(), pa.string()), tuple(members))
+        return BlendModel(config, keys_from_array(arrays["item_keys"]), tuple(members))
 
 
 def fit_blend(
@@ -225,37 +235,81 @@ def calibrated(
     known = np.isfinite(scores)
     if calibration == "reciprocal_rank":
         known[consumed] = False
-        order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind="stable")
-        ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, np.arange(1, scores.shape[1] + 1)[None, :], axis=1)
-        anything = np.asarray(known.any(axis=1), dtype=np.bool_)
-        return np.where(known, 1 / (_RANK_OFFSET + ranks), 0).astype(np.float32), anything
+        return _reciprocal_ranks(scores, known), np.asarray(known.any(axis=1), dtype=np.bool_)
     # Sums over everything known less the few that are consumed: a mask over the whole block takes several times as long.
     rows, people = consumed[0], len(scores)
     hidden = known[consumed]
-    count: NDArray[np.float64] = known.sum(axis=1) - np.bincount(rows, weights=hidden, minlength=people)
+    known_of = np.count_nonzero(known, axis=1)
+    count: NDArray[np.float64] = known_of - np.bincount(rows, weights=hidden, minlength=people)
     has_say = np.asarray(count > 0, dtype=np.bool_)
     count = np.maximum(count, 1)
+    if known_of.sum() < _FEW * known.size:
+        return _standardised_few(scores, np.flatnonzero(known), consumed, count, has_say), has_say
     values = np.where(known, scores, np.float32(0))
     total = values.sum(axis=1) - np.bincount(rows, weights=values[consumed], minlength=people)
-    values -= (total / count).astype(np.float32)[:, None]
-    everything = bool(known.all())
-    if not everything:
-        values[~known] = 0
+    mean = (total / count).astype(np.float32)
+    values -= mean[:, None]
+    unknown = ~known if known_of.sum() < known.size else None
+    if unknown is not None:
+        np.copyto(values, 0, where=unknown)
     squares = np.einsum("pi,pi->p", values, values) - np.bincount(
         rows, weights=np.square(values[consumed]) * hidden, minlength=people
     )
-    deviation = np.sqrt(np.maximum(squares, 0) / count)
-    # What is left of sums of equal scores is rounding.
-    flat = deviation <= 1e-6 * np.abs(total / count)
-    values *= np.divide(1, deviation, out=np.zeros(people), where=has_say & ~flat).astype(np.float32)[:, None]
-    if not everything:
+    values *= _inverse_deviation(squares / count, mean, has_say)[:, None]
+    if unknown is not None:
         candidates = np.where(known, values, np.float32(np.inf))
         candidates[consumed] = np.inf
-        smallest = candidates.min(axis=1, initial=np.inf)
-        values = np.where(known, values, smallest[:, None])
-    values[~has_say] = 0
+        smallest = np.where(has_say, candidates.min(axis=1, initial=np.inf), np.float32(0))
+        np.copyto(values, smallest[:, None], where=unknown)
     return values, has_say
+
+
+def _standardised_few(
+    scores: NDArray[np.float32],
+    known: NDArray[np.int64],
+    consumed: Places,
+    count: NDArray[np.float64],
+    has_say: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """`calibrated` scores where few are known, by the flat places of these; `count` is of those not consumed, at least 1."""
+    people, columns = scores.shape
+    rows, values = known // columns, scores.reshape(-1)[known].astype(np.float64)
+    counts = ~np.isin(known, consumed[0] * columns + consumed[1])
+    mean = np.bincount(rows, weights=values * counts, minlength=people) / count
+    values -= mean[rows]
+    squares = np.bincount(rows, weights=np.square(values) * counts, minlength=people)
+    smallest = np.full(people, np.inf)
+    np.minimum.at(smallest, rows[counts], values[counts])
+    smallest[~has_say] = 0
+    scale = _inverse_deviation(squares / count, mean, has_say)
+    found = np.repeat((smallest * scale).astype(np.float32), columns)
+    found[known] = values * scale[rows]
+    return found.reshape(people, columns)
+
+
+def _inverse_deviation(
+    variance: NDArray[np.float64], mean: NDArray[np.floating], has_say: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """1 / standard deviation, shape (people,); 0 where the model has no say or scores everything alike."""
+    deviation = np.sqrt(np.maximum(variance, 0))
+    # What is left of sums of equal scores is rounding.
+    differs = has_say & (deviation > 1e-6 * np.abs(mean))
+    return np.divide(1, deviation, out=np.zeros(len(mean)), where=differs).astype(np.float32)
+
+
+def _reciprocal_ranks(scores: NDArray[np.float32], ranked: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """1 / (60 + rank) among the ranked scores of each row, ties in the order of the columns; 0 for the others."""
+    # One sort of numbers that hold the score and the column is several times as fast as a stable sort of positions.
+    bits = (np.float32(0) - scores).view(np.int32)
+    keys = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64) << 32
+    keys[~ranked] = 0x7FFFFFFF << 32
+    keys |= np.arange(scores.shape[1])
+    keys.sort(axis=1)
+    found = np.empty_like(scores)
+    ranks = np.arange(1, scores.shape[1] + 1)
+    np.put_along_axis(found, keys & 0xFFFFFFFF, (1 / (_RANK_OFFSET + ranks)).astype(np.float32)[None, :], axis=1)
+    found[~ranked] = 0
+    return found
 
 
 def consumed_places(people: Interactions, columns: range) -> Places:

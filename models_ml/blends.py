@@ -16,7 +16,6 @@ from models_ml.model import Recommender
 from models_ml.search import Trial, Validation
 
 BLENDED_SEGMENTS = ("warm", "few", "cold")
-_PREFIX = "blend_"
 # Largest number of people of a segment on whom weights are found: every member scores the whole catalogue for each of them.
 _MOST_PEOPLE = 1500
 # Items of each member among which lists are found while weights are searched.
@@ -51,16 +50,16 @@ def blend_candidates(
             continue
         configs = tuple(trial.config for trial in chosen)
         models = tuple(trial.model for trial in chosen if trial.model is not None)
-        label = f"{_PREFIX}{segment}"
+        label = f"blend_{segment}"
         halves = (asked[::2], asked[1::2])
         weights = [_weights(validation, task, models, half[: _MOST_PEOPLE // 2]) for half in halves]
         ndcg = np.zeros(len(task.people))
         for own, learned in zip(halves, reversed(weights), strict=True):
-            model = BlendModel(BlendConfig(configs, learned, label=label), validation.split.train.item_keys, models)
+            model = BlendModel(BlendConfig(configs, learned), validation.split.train.item_keys, models)
             ndcg[own] = _ndcg(validation, task, model, own)
         mean = tuple(round(float(weight), 4) for weight in np.mean(weights, axis=0))
         blends[label] = Trial(
-            BlendConfig(configs, mean, label=label),
+            BlendConfig(configs, mean, label=label, segment=segment),
             {(domain, segment): float(ndcg[asked].mean())},
             {domain: ndcg},
         )
@@ -102,9 +101,3 @@ def _ndcg(
     judgement = judge(model, fallback, validation.split, part, (validation.cutoff,))
     values: NDArray[np.float64] = judgement.values[:, PERSON_METRICS.index("ndcg"), 0]
     return values
-
-
-def segment_of(name: str) -> str | None:
-    """The segment that a blend is for, by its name; None for any other model."""
-    segment = name.removeprefix(_PREFIX)
-    return segment if name != segment and segment in BLENDED_SEGMENTS else None

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from models_ml.interactions import Interactions
 from models_ml.item_to_item import histories, name_strongest
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array, top_k_by_model
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.popularity import amounts
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK
@@ -109,12 +109,12 @@ class BridgeModel:
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`; -inf for people without history on other domains."""
-        check_same_items(self.item_keys, people)
+        taken = self._taken(people)
         scores = np.full((people.shape[0], len(columns)), -np.inf, dtype=np.float32)
         for domain, span in self._spans_of(columns):
             served = np.flatnonzero(self._is_elsewhere(people, domain))
             part = slice(*np.searchsorted(span.targets, [columns.start, columns.stop]).tolist())
-            history = _presence(people)[served][:, span.sources]
+            history = taken[served][:, span.sources]
             block = history @ np.ascontiguousarray(span.weights[:, part]) + span.prior[part]
             scores[np.ix_(served, span.targets[part] - columns.start)] = block
         return scores
@@ -125,7 +125,7 @@ class BridgeModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items that add most. The prior is part of the score and of no share."""
-        check_same_items(self.item_keys, people)
+        taken = self._taken(people)
         reasons = Reasons.nothing(len(items), items.shape[1], most)
         for domain, span in self._spans_of(range(len(self.item_keys))):
             first, stop = self.domain_offsets[domain : domain + 2]
@@ -133,7 +133,7 @@ class BridgeModel:
             target[span.targets] = np.arange(len(span.targets))
             source[span.sources] = np.arange(len(span.sources))
             listed_here = np.where((items >= first) & (items < stop) & (target[items] >= 0), items, -1).astype(np.int32)
-            history = _presence(people)
+            history = taken.copy()
             history.data *= source[history.indices] >= 0
             history.eliminate_zeros()
             for rows, past, present in histories(history, listed_here):
@@ -141,7 +141,7 @@ class BridgeModel:
                 place = target[listed]
                 parts = span.weights[source[past][:, None, :], place[:, :, None]]
                 parts *= present[:, None, :]
-                name_strongest_beside(reasons, rows, past, parts, listed, span.prior[place])
+                name_strongest(reasons, rows, past, parts, listed, span.prior[place])
         return reasons
 
     def describe(self) -> dict[str, Any]:
@@ -170,8 +170,12 @@ class BridgeModel:
             Span(*(arrays[f"{name}_{position}"] for name in names))
             for position in range(len(arrays["domain_offsets"]) - 1)
         )
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return BridgeModel(config, item_keys, arrays["domain_offsets"], spans)
+        return BridgeModel(config, keys_from_array(arrays["item_keys"]), arrays["domain_offsets"], spans)
+
+    def _taken(self, people: Interactions) -> csr_matrix:
+        """What people took up, over the items of the model; see `_presence`."""
+        check_same_items(self.item_keys, people)
+        return _presence(people)
 
     def _spans_of(self, columns: range) -> Iterator[tuple[int, Span]]:
         """The domains that have items in the range and a bridge."""
@@ -198,33 +202,6 @@ def fit_bridge(interactions: Interactions, config: BridgeConfig) -> BridgeModel:
     """
     spans = tuple(_span(interactions, domain, config) for domain in range(len(interactions.domains)))
     return BridgeModel(config, interactions.item_keys, interactions.domain_offsets, spans)
-
-
-def name_strongest_beside(
-    reasons: Reasons,
-    rows: NDArray[np.int64],
-    past: NDArray[np.int32],
-    parts: NDArray[np.float32],
-    listed: NDArray[np.int32],
-    prior: NDArray[np.float32],
-) -> None:
-    """As `name_strongest`, for scores that are a prior and the sum of the parts; `parts` is used up.
-
-    Args:
-        reasons: Where to write; the places of these people that hold no item in `listed` stay as they are.
-        rows: Rows of the people, shape (block,).
-        past: Their past items ascending, shape (block, longest history).
-        parts: Contribution of each past item to each place, shape (block, k, longest history).
-        listed: Their listed items, -1 for an empty place, shape (block, k).
-        prior: What no past item explains of each place's score, shape (block, k).
-    """
-    own = parts.sum(axis=2)
-    score = own + prior
-    named = Reasons.nothing(len(listed), listed.shape[1], reasons.items.shape[2])
-    name_strongest(named, np.arange(len(rows)), past, parts, np.where(score > 0, listed, -1))
-    share = np.divide(own, score, out=np.zeros_like(own), where=score > 0)
-    named.shares[...] *= share[:, :, None]
-    reasons.put(rows, named, where=listed >= 0)
 
 
 def _presence(people: Interactions) -> csr_matrix:

@@ -29,6 +29,13 @@ from models_ml.segment_popularity import SegmentPopularityConfig
 Needs = Literal["content", "traits", "both sides"]
 """What a candidate cannot do without: content of items, traits of people, or people with history on more than one side."""
 
+# Age in days at which an interaction counts half. What lasts for months or years gains a little; weeks forget too much.
+_HALF_LIFE_DAYS = CategoricalDistribution((None, 30.0, 180.0, 730.0))
+# How many later interactions of a person make an earlier one count half. Real histories may want 2 to 5, steady ones none.
+_HALF_LIFE = CategoricalDistribution((None, 50.0, 20.0, 5.0, 2.0))
+_RECENT: Parameters = {"half_life_events": 5.0}
+_FADING: Parameters = {"weighting": "strength", "half_life_days": 730.0}
+
 WITH_HISTORY = ("warm", "few")
 WITHOUT_HISTORY = ("cold", "new")
 EVERYONE = ("all",)
@@ -72,6 +79,11 @@ def candidates_for(interactions: Interactions, relevance_threshold: float) -> It
     for candidate in _candidates(relevance_threshold):
         if candidate.needs is None or candidate.needs in there:
             yield candidate
+
+
+def candidate_names() -> tuple[str, ...]:
+    """Names of all candidates, also of those that some interactions do not allow."""
+    return tuple(candidate.name for candidate in _candidates(1.0))
 
 
 def _candidates(liked_at: float) -> tuple[Candidate, ...]:
@@ -196,8 +208,15 @@ def _neighbours() -> Iterator[Candidate]:
             WITH_HISTORY,
             lambda domain, before: SearchSpace(
                 EASEConfig(domain=domain, max_items=3000),
-                {"regularization": _log(10.0, 3000.0), "dropout": FloatDistribution(0.0, 0.7)},
-                first=({"regularization": 200.0, "dropout": 0.3},),
+                {
+                    "regularization": _log(10.0, 3000.0),
+                    "dropout": FloatDistribution(0.0, 0.7),
+                    "half_life_events": _HALF_LIFE,
+                },
+                first=(
+                    {"regularization": 200.0, "dropout": 0.3},
+                    {"regularization": 200.0, "dropout": 0.3, **_RECENT},
+                ),
             ),
         )
         yield Candidate(
@@ -210,8 +229,9 @@ def _neighbours() -> Iterator[Candidate]:
                     "similarity": CategoricalDistribution(("cosine", "bm25")),
                     "shrinkage": _log(0.5, 100.0),
                     "neighbours": CategoricalDistribution((20, 50, 100, 200)),
+                    "half_life_events": _HALF_LIFE,
                 },
-                first=({}, {"similarity": "bm25"}),
+                first=({}, {"similarity": "bm25"}, _RECENT),
             ),
         )
     yield Candidate(
@@ -233,11 +253,15 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "regularization": _log(1.0, 1000.0),
         "alpha": _log(0.5, 100.0),
         "weighting": weighting,
+        "half_life_days": _HALF_LIFE_DAYS,
+        "half_life_events": _HALF_LIFE,
     }
     als_first = (
         {"regularization": 50.0, "alpha": 10.0},
         {"regularization": 200.0, "alpha": 40.0, "weighting": "strength"},
         {"regularization": 10.0, "alpha": 1.0},
+        {"regularization": 50.0, "alpha": 10.0, **_RECENT},
+        {"regularization": 200.0, "alpha": 40.0, **_FADING},
     )
     ials = {
         "factors": CategoricalDistribution((32, 64, 128)),
@@ -245,8 +269,10 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "reg": _log(0.3, 50.0),
         "nu": FloatDistribution(0.0, 1.2),
         "weighting": weighting,
+        "half_life_days": _HALF_LIFE_DAYS,
+        "half_life_events": _HALF_LIFE,
     }
-    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"})
+    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"}, _RECENT, _FADING)
     for joint in (False, True):
         suffix, decided_by = ("_joint", ("warm", "few", "cold")) if joint else ("", WITH_HISTORY)
         yield Candidate(
@@ -254,14 +280,16 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
             joint,
             decided_by,
             lambda domain, before: SearchSpace(
-                ALSConfig(domain=domain, iterations=8), als, als_first, {"iterations": 15}
+                ALSConfig(domain=domain, iterations=8), als, als_first, {"iterations": 15}, _faded_once
             ),
         )
         yield Candidate(
             f"ials{suffix}",
             joint,
             decided_by,
-            lambda domain, before: SearchSpace(IALSConfig(domain=domain, epochs=8), ials, ials_first, {"epochs": 16}),
+            lambda domain, before: SearchSpace(
+                IALSConfig(domain=domain, epochs=8), ials, ials_first, {"epochs": 16}, _faded_once
+            ),
         )
 
 
@@ -273,8 +301,9 @@ def _models_of_content() -> Iterator[Candidate]:
         ("warm", "few", "cold"),
         lambda domain, before: SearchSpace(
             ContentModelConfig(),
-            {"weighting": CategoricalDistribution(("weight", "strength"))},
+            {"weighting": CategoricalDistribution(("weight", "strength")), "half_life_days": _HALF_LIFE_DAYS},
             first=({}, {"weighting": "strength"}),
+            resolve=_faded_once,
         ),
         needs="content",
     )
@@ -288,6 +317,13 @@ def _models_of_content() -> Iterator[Candidate]:
         ),
         needs="content",
     )
+
+
+def _faded_once(parameters: Parameters) -> Parameters:
+    """With a half-life, preferences without the warehouse's own decay in place of those with it, which would fade twice."""
+    if parameters["half_life_days"] is None or parameters["weighting"] != "weight":
+        return parameters
+    return {**parameters, "weighting": "strength"}
 
 
 def _log(low: float, high: float) -> FloatDistribution:

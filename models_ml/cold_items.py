@@ -130,7 +130,7 @@ class ColdItemsModel:
             "items": len(self.interactions_of),
             "items_with_factors": int(has_factor.sum()),
             "new_items_with_factors": int((has_factor & (self.interactions_of == 0)).sum()),
-            "mean_preference": self.base.scale,
+            "mean_preference": self.base.scale.mean,
         }
 
     def to_arrays(self) -> Arrays:
@@ -167,7 +167,7 @@ def fit_cold_items(interactions: Interactions, config: ColdItemsConfig) -> ColdI
         else fit_ials(interactions, config.base)
     )
     content = content_of(interactions)
-    positive = interactions.indices[config.base.preference(interactions) > 0]
+    positive = config.base.relative_preference(interactions, base.scale).indices
     count = np.bincount(positive, minlength=interactions.shape[1]).astype(np.int32)
     # A domain that the base does not look at has no factor to learn, and none to predict.
     looked_at = np.ones(interactions.shape[1], dtype=np.bool_)

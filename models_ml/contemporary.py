@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from models_ml.interactions import Interactions
 from models_ml.item_to_item import histories, name_strongest
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array
 from models_ml.popularity import amounts
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
@@ -181,7 +181,7 @@ class ContemporaryPopularityModel:
         """The model that `to_arrays` took apart."""
         return ContemporaryPopularityModel(
             config,
-            pa.array(arrays["item_keys"].tolist(), pa.string()),
+            keys_from_array(arrays["item_keys"]),
             int(arrays["start"]),
             int(arrays["period"]),
             arrays["shares"],

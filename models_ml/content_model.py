@@ -17,8 +17,8 @@ from scipy.sparse import csr_matrix, diags_array
 
 from models_ml.content import ItemContent, normalised_rows
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, check_same_items, keys_to_array
-from models_ml.preference import PreferenceConfig
+from models_ml.model import Arrays, check_same_items, keys_from_array, keys_to_array
+from models_ml.preference import PreferenceConfig, Scale
 from models_ml.reasons import Reasons
 from models_ml.retrieval import NO_ITEM, TopK, top_k_by_scores
 
@@ -46,9 +46,9 @@ class ContentModel:
     """Cosine between a person's profile and an item.
 
     With f(i) the features of an item (length 1) and r(u, i) the preference, the profile is p(u) = sum over i of r(u, i) f(i),
-    which is the interest profile of `features.user_interest` taken over all features, and score(u, i) = p(u) . f(i) / |p(u)|.
-    The score is linear in the past items: j adds r(u, j) f(j) . f(i) / |p(u)|. An item that shares nothing with the
-    person has no score rather than 0.
+    and score(u, i) = p(u) . f(i) / |p(u)|. The profile is that of `features.user_interest` over all features, with f(i) in
+    place of 1 / topics of i. The score is linear in the past items: j adds r(u, j) f(j) . f(i) / |p(u)|. An item that shares
+    nothing with the person has no score rather than 0.
 
     Source: Rocchio, "Relevance Feedback in Information Retrieval", 1971, with positive feedback only; Lops, de Gemmis and
     Semeraro, "Content-based Recommender Systems: State of the Art and Trends", Recommender Systems Handbook, 2011.
@@ -56,11 +56,13 @@ class ContentModel:
     Attributes:
         config: Parameters.
         item_keys: Keys of all items.
+        scale: What preferences were measured by in training.
         content: Features of the items; without a column where nothing is known of any.
     """
 
     config: ContentModelConfig
     item_keys: pa.StringArray
+    scale: Scale
     content: ItemContent
 
     def profile(self, people: Interactions) -> csr_matrix:
@@ -103,28 +105,28 @@ class ContentModel:
 
     def to_arrays(self) -> Arrays:
         """See `Recommender.to_arrays`."""
-        return {"item_keys": keys_to_array(self.item_keys), **self.content.to_arrays()}
+        return {"item_keys": keys_to_array(self.item_keys), **self.scale.to_arrays(), **self.content.to_arrays()}
 
     @staticmethod
     def from_arrays(arrays: Arrays, config: ContentModelConfig) -> "ContentModel":
         """The model that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return ContentModel(config, item_keys, ItemContent.from_arrays(arrays))
+        item_keys = keys_from_array(arrays["item_keys"])
+        return ContentModel(config, item_keys, Scale.from_arrays(arrays), ItemContent.from_arrays(arrays))
 
     def _history(self, people: Interactions) -> csr_matrix:
         """Positive preferences that count, people x items CSR float32."""
         check_same_items(self.item_keys, people)
-        return self.config.relative_preference(people, 1.0)
+        return self.config.relative_preference(people, self.scale)
 
 
 def fit_content_model(interactions: Interactions, config: ContentModelConfig) -> ContentModel:
-    """Takes the features of the items; nothing is learned from what people did.
+    """Takes the features of the items; of what people did it keeps the scale of preferences only.
 
     Args:
-        interactions: Its items and their content; without content the model serves nobody.
+        interactions: What people did, with the content of the items; without content the model serves nobody.
         config: Parameters.
     """
-    return ContentModel(config, interactions.item_keys, content_of(interactions))
+    return ContentModel(config, interactions.item_keys, config.scale(interactions), content_of(interactions))
 
 
 def content_of(interactions: Interactions) -> ItemContent:

@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
@@ -16,8 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from models_ml.interactions import Interactions
 from models_ml.item_to_item import ItemToItemModel, Scorer
-from models_ml.model import Arrays
-from models_ml.preference import PreferenceConfig, Weighting
+from models_ml.model import Arrays, keys_from_array
+from models_ml.preference import PreferenceConfig, Scale, Weighting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +108,8 @@ class EASEModel(ItemToItemModel):
     @staticmethod
     def from_arrays(arrays: Arrays, config: EASEConfig) -> "EASEModel":
         """The model that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return EASEModel(config, item_keys, float(arrays["scale"]), arrays["kept"], arrays["weights"])
+        item_keys = keys_from_array(arrays["item_keys"])
+        return EASEModel(config, item_keys, Scale.from_arrays(arrays), arrays["kept"], arrays["weights"])
 
     def _part(self, start: int, stop: int) -> slice:
         return slice(*np.searchsorted(self.kept, [start, stop]).tolist())
@@ -130,7 +129,7 @@ def fit_ease(interactions: Interactions, config: EASEConfig) -> EASEModel:
     Raises:
         ValueError: If the regularisation is too small for the system to be solved.
     """
-    scale = config.mean_preference(interactions)
+    scale = config.scale(interactions)
     preference = config.relative_preference(interactions, scale)
     people = np.bincount(preference.indices, minlength=interactions.shape[1])
     most = np.argsort(-people, kind="stable")[: config.max_items]

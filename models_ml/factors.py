@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from models_ml.fold_in import ItemBasis, Systems, fold_in, strongest_contributions
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, check_same_items, keys_to_array
-from models_ml.preference import PreferenceConfig
+from models_ml.preference import PreferenceConfig, Scale
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
 
@@ -57,13 +57,13 @@ class FactorModel(abc.ABC):
         item_keys: Keys of all items, also of those without a factor.
         item_factors: Shape (items, factors), float32; a row of zeros for an item without a positive preference, or of which
             nothing was learned.
-        scale: Mean of the positive preferences in training.
+        scale: What preferences were measured by in training.
     """
 
     config: FactorConfig
     item_keys: pa.StringArray
     item_factors: NDArray[np.float32]
-    scale: float
+    scale: Scale
 
     @abc.abstractmethod
     def systems(self, people: Interactions) -> Systems:
@@ -120,7 +120,7 @@ class FactorModel(abc.ABC):
             "config": self.config.to_json(),
             "items": len(self.item_keys),
             "items_with_factors": int(self.item_factors.any(axis=1).sum()),
-            "mean_preference": self.scale,
+            "mean_preference": self.scale.mean,
         }
 
     def to_arrays(self) -> Arrays:
@@ -128,7 +128,7 @@ class FactorModel(abc.ABC):
         return {
             "item_keys": keys_to_array(self.item_keys),
             "item_factors": self.item_factors,
-            "scale": np.array(self.scale, dtype=np.float64),
+            **self.scale.to_arrays(),
         }
 
     def relative_preference(self, people: Interactions) -> csr_matrix:

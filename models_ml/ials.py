@@ -8,14 +8,14 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.factors import FactorConfig, FactorModel, learned, unsolvable
 from models_ml.fold_in import ItemBasis, Systems, fold_in
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays
+from models_ml.model import Arrays, keys_from_array
+from models_ml.preference import Scale
 
 # Length of the random factors that training starts from, as in the paper.
 _START = 0.1
@@ -96,9 +96,9 @@ class IALSModel(FactorModel):
         """The model that `to_arrays` took apart."""
         return IALSModel(
             config,
-            pa.array(arrays["item_keys"].tolist(), pa.string()),
+            keys_from_array(arrays["item_keys"]),
             arrays["item_factors"],
-            float(arrays["scale"]),
+            Scale.from_arrays(arrays),
             int(arrays["trained_items"]),
             float(arrays["scaled_reg"]),
         )
@@ -121,7 +121,7 @@ def fit_ials(interactions: Interactions, config: IALSConfig) -> IALSModel:
         ValueError: If a system cannot be solved: reg is too small.
     """
     item_factors = np.zeros((interactions.shape[1], config.factors), dtype=np.float32)
-    scale = config.mean_preference(interactions)
+    scale = config.scale(interactions)
     observed = config.relative_preference(interactions, scale)
     people, items = np.flatnonzero(np.diff(observed.indptr)), np.unique(observed.indices)
     if not len(items):

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, check_same_items, keys_to_array
-from models_ml.preference import PreferenceConfig
+from models_ml.preference import PreferenceConfig, Scale
 from models_ml.reasons import Reasons
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_by_scores
 
@@ -31,12 +31,12 @@ class ItemToItemModel(abc.ABC):
     Attributes:
         config: Parameters.
         item_keys: Keys of all items, also of those that the model knows nothing about.
-        scale: Mean of the positive preferences in training.
+        scale: What preferences were measured by in training.
     """
 
     config: PreferenceConfig
     item_keys: pa.StringArray
-    scale: float
+    scale: Scale
 
     @abc.abstractmethod
     def candidates(self, columns: range) -> NDArray[np.int64]:
@@ -106,12 +106,12 @@ class ItemToItemModel(abc.ABC):
             "model": self.config.name,
             "config": self.config.to_json(),
             "items": len(self.item_keys),
-            "mean_preference": self.scale,
+            "mean_preference": self.scale.mean,
         }
 
     def to_arrays(self) -> Arrays:
         """See `Recommender.to_arrays`."""
-        return {"item_keys": keys_to_array(self.item_keys), "scale": np.array(self.scale, dtype=np.float64)}
+        return {"item_keys": keys_to_array(self.item_keys), **self.scale.to_arrays()}
 
 
 def histories(
@@ -152,24 +152,31 @@ def name_strongest(
     past: NDArray[np.int32],
     parts: NDArray[np.float32],
     listed: NDArray[np.int32],
+    prior: NDArray[np.float32] | None = None,
 ) -> None:
     """Writes the largest positive contributions to the places of some people; `parts` is used up.
 
     Args:
-        reasons: Where to write.
+        reasons: Where to write; the places of these people that hold no item in `listed` stay as they are.
         rows: Rows of the people, shape (block,).
         past: Their past items ascending, shape (block, longest history).
-        parts: Contribution of each past item to each place, shape (block, k, longest history); their sum is the score.
+        parts: Contribution of each past item to each place, shape (block, k, longest history).
         listed: Their listed items, -1 for an empty place, shape (block, k).
+        prior: What no past item explains of each place's score, shape (block, k); default nothing. A score is the sum of the
+            parts and the prior.
 
-    A place whose score is not positive gets no reason: a share of it would mean nothing. Among equals the smaller item is first.
+    A place whose score or whose sum of parts is not positive gets no reason: a share of it would mean nothing. Among equals the
+    smaller item is first.
     """
-    score = parts.sum(axis=2)
-    explained = (listed != NO_ITEM) & (score > 0)
+    own = parts.sum(axis=2)
+    score = own if prior is None else own + prior
+    here, explained = listed != NO_ITEM, (own > 0) & (score > 0)
     for rank in range(min(reasons.items.shape[2], parts.shape[2])):
         best = parts.argmax(axis=2)[:, :, None]
         part = np.take_along_axis(parts, best, axis=2)[:, :, 0]
         named = explained & (part > 0)
-        reasons.items[rows, :, rank] = np.where(named, np.take_along_axis(past, best[:, :, 0], axis=1), NO_ITEM)
-        reasons.shares[rows, :, rank] = np.divide(part, score, out=np.zeros_like(part), where=named)
+        item = np.where(named, np.take_along_axis(past, best[:, :, 0], axis=1), NO_ITEM)
+        share = np.divide(part, score, out=np.zeros_like(part), where=named)
+        reasons.items[rows, :, rank] = np.where(here, item, reasons.items[rows, :, rank])
+        reasons.shares[rows, :, rank] = np.where(here, share, reasons.shares[rows, :, rank])
         np.put_along_axis(parts, best, -np.inf, axis=2)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models_ml.als import ALSConfig, ALSModel, fit_als
-from models_ml.bridge import name_strongest_beside
 from models_ml.fold_in import ItemBasis, contributions
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array, top_k_by_model
-from models_ml.preference import Weighting
+from models_ml.item_to_item import name_strongest
+from models_ml.model import Arrays, ModelConfig, keys_from_array, keys_to_array, top_k_by_model
+from models_ml.preference import Scale, Weighting
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
 
@@ -102,12 +102,12 @@ class MappedModel:
 
     def source(self, domain: int) -> ALSModel:
         """The ALS of everything but one domain."""
-        scale = float(self.source_scale[domain])
+        # Without a half-life, it does not matter what ages are measured from.
+        scale = Scale(float(self.source_scale[domain]), as_of=0)
         return ALSModel(self.config.side(None), self.item_keys, self.source_factors[domain], scale)
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`; -inf for people without history on other domains."""
-        check_same_items(self.item_keys, people)
         scores = np.full((people.shape[0], len(columns)), -np.inf, dtype=np.float32)
         for domain, first, stop in self._parts(columns):
             users, items = self._factors(people, domain, first, stop)
@@ -121,7 +121,6 @@ class MappedModel:
 
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
         """See `Recommender.top_k`; over several domains by dense scores, since each has its own factors of people."""
-        check_same_items(self.item_keys, people)
         parts = self._parts(columns)
         if len(parts) != 1:
             return top_k_by_model(self, people, columns, k)
@@ -132,7 +131,6 @@ class MappedModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items that add most. The offset is part of the score and of no share."""
-        check_same_items(self.item_keys, people)
         reasons = Reasons.nothing(len(items), items.shape[1], most)
         for domain, first, stop in self._parts(range(len(self.item_keys))):
             source = self.source(domain)
@@ -143,7 +141,7 @@ class MappedModel:
             basis = ItemBasis(rotated, source.basis.spectrum, source.basis.rotation)
             for found in contributions(basis, source.systems(_elsewhere(people, domain)), listed_here):
                 listed = listed_here[found.people]
-                name_strongest_beside(reasons, found.people, found.known, found.parts, listed, self.offsets[listed])
+                name_strongest(reasons, found.people, found.known, found.parts, listed, self.offsets[listed])
         return reasons
 
     def describe(self) -> dict[str, Any]:
@@ -170,8 +168,7 @@ class MappedModel:
     def from_arrays(arrays: Arrays, config: MappedConfig) -> "MappedModel":
         """The model that `to_arrays` took apart."""
         names = ("domain_offsets", "source_factors", "source_scale", "mapped_factors", "offsets")
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        return MappedModel(config, item_keys, *(arrays[name] for name in names))
+        return MappedModel(config, keys_from_array(arrays["item_keys"]), *(arrays[name] for name in names))
 
     def _parts(self, columns: range) -> list[tuple[int, int, int]]:
         """Domain, first and stop of the items of each domain in a range, without empty ones."""
@@ -211,7 +208,7 @@ def fit_mapped(interactions: Interactions, config: MappedConfig) -> MappedModel:
         elsewhere = _elsewhere(interactions, position)
         # Of two domains, the one is everything but the other.
         source = own[1 - position] if len(domains) == 2 else fit_als(elsewhere, config.side(None))
-        source_factors[position], source_scale[position] = source.item_factors, source.scale
+        source_factors[position], source_scale[position] = source.item_factors, source.scale.mean
         x, z = source.fold_in(interactions), target.fold_in(interactions)
         both = np.flatnonzero(x.any(axis=1) & z.any(axis=1))
         if not both.size:

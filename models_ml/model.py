@@ -126,6 +126,11 @@ def keys_to_array(keys: pa.StringArray) -> NDArray[np.str_]:
     return np.array(keys.to_pylist(), dtype=np.str_)
 
 
+def keys_from_array(keys: NDArray[np.str_]) -> pa.StringArray:
+    """The Arrow keys of `keys_to_array`."""
+    return pa.array(keys.tolist(), pa.string())
+
+
 def check_same_items(item_keys: pa.StringArray, people: Interactions) -> None:
     """Raise unless the columns of the people's history are the items that the model was fitted on.
 

@@ -6,6 +6,7 @@ those of `item_to_item`; items that are close in factors are in `related`.
 """
 
 import dataclasses
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,49 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.metrics.pairwise import cosine_similarity
-from threadpoolctl import threadpool_limits
+from sklearn.preprocessing import normalize
 
 from models_ml.content import normalised_rows
 from models_ml.interactions import Interactions
-from models_ml.item_to_item import ItemToItemModel, Scorer, name_strongest
-from models_ml.model import Arrays, check_same_items, keys_to_array
-from models_ml.preference import PreferenceConfig
+from models_ml.item_to_item import ItemToItemModel, Scorer, histories, name_strongest
+from models_ml.model import Arrays, check_same_items, keys_from_array, keys_to_array
+from models_ml.preference import PreferenceConfig, Scale
 from models_ml.reasons import Reasons
-from models_ml.retrieval import NO_ITEM, TopK, top_k_by_scores
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_by_scores
 
 Similarity = Literal["cosine", "bm25"]
 # Largest number of pairs of items that are compared at a time: about 100 MB.
 _PAIRS = 4_000_000
 _SMALLEST = np.float32(1e-12)
-
-
-def user_cosines(preferences: csr_matrix, others: csr_matrix | None = None) -> NDArray[np.float32]:
-    """Cosine of the preferences of people with those of others.
-
-    Args:
-        preferences: People x items.
-        others: Other people x items; default the same people.
-
-    Returns:
-        Shape (people, others); 0 for a person without preferences.
-
-    Source: Breese, Heckerman and Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering", UAI 1998.
-    """
-    cosines: NDArray[np.float32] = cosine_similarity(preferences, others)
-    return cosines
-
-
-def item_cosines(preferences: csr_matrix) -> NDArray[np.float32]:
-    """Cosine of the preferences for items, shape (items, items); 0 for an item without preferences.
-
-    Args:
-        preferences: People x items.
-
-    Source: Sarwar, Karypis, Konstan and Riedl, "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001.
-    """
-    cosines: NDArray[np.float32] = cosine_similarity(preferences.T)
-    return cosines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +96,7 @@ class ItemNeighboursModel(ItemToItemModel):
 
     def weights_at(self, past: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """See `ItemToItemModel.weights_at`."""
-        rows, columns = np.broadcast_arrays(past, np.maximum(items, 0))
-        weights = np.asarray(self.weights[rows.ravel(), columns.ravel()], dtype=np.float32)
-        return weights.reshape(rows.shape)
+        return _values_at(self.weights, past, np.maximum(items, 0))
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -140,9 +110,9 @@ class ItemNeighboursModel(ItemToItemModel):
     @staticmethod
     def from_arrays(arrays: Arrays, config: ItemNeighboursConfig) -> "ItemNeighboursModel":
         """The model that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
+        item_keys = keys_from_array(arrays["item_keys"])
         return ItemNeighboursModel(
-            config, item_keys, float(arrays["scale"]), _from_arrays("weights", arrays, len(item_keys))
+            config, item_keys, Scale.from_arrays(arrays), _from_arrays("weights", arrays, len(item_keys))
         )
 
 
@@ -156,7 +126,7 @@ def fit_item_neighbours(interactions: Interactions, config: ItemNeighboursConfig
     Returns:
         The model. Among equal similarities the smaller item is kept.
     """
-    scale = config.mean_preference(interactions)
+    scale = config.scale(interactions)
     preference = config.relative_preference(interactions, scale)
     by_item = preference.T.tocsr()
     by_item = normalised_rows(by_item) if config.similarity == "cosine" else _bm25(by_item, config)
@@ -235,15 +205,30 @@ class UserNeighboursModel:
         config: Parameters.
         item_keys: Keys of all items.
         user_keys: Keys of the people in training.
-        scale: Mean of the positive preferences in training.
+        scale: What preferences were measured by in training.
         preferences: Preferences x of the people in training relative to the mean, people x items CSR, float32.
     """
 
     config: UserNeighboursConfig
     item_keys: pa.StringArray
     user_keys: pa.StringArray
-    scale: float
+    scale: Scale
     preferences: csr_matrix
+
+    @cached_property
+    def _directions(self) -> csr_matrix:
+        """Preferences of people scaled to length 1, items x people CSR; a second copy of them that is kept."""
+        return csr_matrix(_of_length_1(self.preferences).T)
+
+    @cached_property
+    def _parts(self) -> dict[range, csr_matrix]:
+        """Preferences for each range that was asked for: whoever scores block by block asks for few, many times."""
+        return {}
+
+    def _preferences_for(self, columns: range) -> csr_matrix:
+        if columns not in self._parts:
+            self._parts[columns] = self.preferences[:, columns.start : columns.stop]
+        return self._parts[columns]
 
     def history(self, people: Interactions) -> csr_matrix:
         """Preferences of people, people x items CSR, float32.
@@ -264,11 +249,10 @@ class UserNeighboursModel:
         indptr = np.concatenate([[0], np.cumsum(own >= 0)])
         themselves = csr_matrix((np.ones(indptr[-1], np.bool_), own[own >= 0], indptr), shape=(len(own), known))
 
+        own_directions = _of_length_1(history)
+
         def scores(start: int, stop: int) -> NDArray[np.float32]:
-            # scikit-learn refuses a matrix without columns, but then there are no people in training either.
-            cosines = user_cosines(history[start:stop], self.preferences)
-            cosines[cosines <= 0] = -np.inf
-            return cosines
+            return _positive_or_nothing(own_directions[start:stop] @ self._directions)
 
         everyone = np.arange(known, dtype=np.int64)
         lists = top_k_by_scores(scores, themselves.shape, everyone, themselves, self.config.neighbours)
@@ -278,13 +262,11 @@ class UserNeighboursModel:
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`; -inf where no neighbour knows the item."""
-        preferences = self.preferences[:, columns.start : columns.stop]
-        return _positive_or_nothing(_shares(self.cosines(people)) @ preferences)
+        return _positive_or_nothing(_shares(self.cosines(people)) @ self._preferences_for(columns))
 
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
         """See `Recommender.top_k`."""
-        shares = _shares(self.cosines(people))
-        preferences = self.preferences[:, columns.start : columns.stop]
+        shares, preferences = _shares(self.cosines(people)), self._preferences_for(columns)
 
         def scores(start: int, stop: int) -> NDArray[np.float32]:
             return _positive_or_nothing(shares[start:stop] @ preferences)
@@ -293,21 +275,29 @@ class UserNeighboursModel:
         return top_k_by_scores(scores, people.shape, candidates, people.consumed(), k)
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
-        """See `Recommender.explain`: the past items through which the neighbours are similar who like the item."""
-        cosines = self.cosines(people)
-        totals = np.asarray(cosines.sum(axis=1)).ravel()
-        own_directions, directions = normalised_rows(self.history(people)), normalised_rows(self.preferences)
+        """See `Recommender.explain`: the past items through which the neighbours are similar who like the item.
+
+        Preferences are looked up for (neighbours, past items) and (neighbours, k) of each person of a block. Memory is at most
+        6 arrays of `BLOCK_BYTES`, or those of one person with a longer history, besides that of `cosines`.
+        """
+        cosines, own_directions = self.cosines(people), _of_length_1(self.history(people))
+        totals, counts = np.asarray(cosines.sum(axis=1)).ravel(), np.diff(cosines.indptr)
         reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
-        explained = (np.diff(cosines.indptr) > 0) & (items != NO_ITEM).any(axis=1)
-        # One BLAS thread, so that the sums do not depend on the number of threads.
-        with threadpool_limits(limits=1, user_api="blas"):
-            for person in np.flatnonzero(explained):
-                entries = slice(own_directions.indptr[person], own_directions.indptr[person + 1])
-                past, listed = own_directions.indices[entries], items[person]
-                neighbours = cosines.indices[cosines.indptr[person] : cosines.indptr[person + 1]]
-                through = _dense(directions, neighbours, past) * (own_directions.data[entries] / totals[person])
-                parts = _dense(self.preferences, neighbours, np.maximum(listed, 0)).T @ through
-                name_strongest(reasons, np.array([person]), past[None], parts[None], listed[None])
+        served = np.where(counts[:, None] > 0, items, NO_ITEM)
+        # `histories` makes room for k x past items; with neighbours as well, none of the arrays below is larger.
+        room = BLOCK_BYTES // max(1, int(counts.max(initial=0)))
+        for rows, past, direction in histories(own_directions, served, block_bytes=room):
+            listed = served[rows]
+            place = np.arange(counts[rows].max())
+            is_neighbour = place < counts[rows][:, None]
+            neighbours = cosines.indices[np.where(is_neighbour, cosines.indptr[rows][:, None] + place, 0)]
+            through = _values_at(self._directions, past[:, None, :], neighbours[:, :, None])
+            through *= direction[:, None, :]
+            through *= (is_neighbour / totals[rows][:, None]).astype(np.float32)[:, :, None]
+            liked = _values_at(self.preferences, neighbours[:, :, None], np.maximum(listed, 0)[:, None, :])
+            # Not by BLAS, whose rounding, and so the order of ties, would depend on who else is in the block.
+            parts = np.einsum("bnk,bnp->bkp", liked, through)
+            name_strongest(reasons, rows, past, parts, listed)
         return reasons
 
     def describe(self) -> dict[str, Any]:
@@ -317,7 +307,7 @@ class UserNeighboursModel:
             "config": self.config.to_json(),
             "items": len(self.item_keys),
             "people": len(self.user_keys),
-            "mean_preference": self.scale,
+            "mean_preference": self.scale.mean,
         }
 
     def to_arrays(self) -> Arrays:
@@ -325,17 +315,16 @@ class UserNeighboursModel:
         return {
             "item_keys": keys_to_array(self.item_keys),
             "user_keys": keys_to_array(self.user_keys),
-            "scale": np.array(self.scale, dtype=np.float64),
+            **self.scale.to_arrays(),
             **_to_arrays("preferences", self.preferences),
         }
 
     @staticmethod
     def from_arrays(arrays: Arrays, config: UserNeighboursConfig) -> "UserNeighboursModel":
         """The model that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
-        user_keys = pa.array(arrays["user_keys"].tolist(), pa.string())
+        item_keys, user_keys = (keys_from_array(arrays[name]) for name in ("item_keys", "user_keys"))
         preferences = _from_arrays("preferences", arrays, len(item_keys))
-        return UserNeighboursModel(config, item_keys, user_keys, float(arrays["scale"]), preferences)
+        return UserNeighboursModel(config, item_keys, user_keys, Scale.from_arrays(arrays), preferences)
 
 
 def fit_user_neighbours(interactions: Interactions, config: UserNeighboursConfig) -> UserNeighboursModel:
@@ -345,7 +334,7 @@ def fit_user_neighbours(interactions: Interactions, config: UserNeighboursConfig
         interactions: What people did.
         config: Parameters; with `domain`, entries of other domains are not looked at.
     """
-    scale = config.mean_preference(interactions)
+    scale = config.scale(interactions)
     preferences = config.relative_preference(interactions, scale)
     people = np.flatnonzero(np.diff(preferences.indptr))
     user_keys = interactions.user_keys.take(pa.array(people))
@@ -377,17 +366,24 @@ def _shares(cosines: csr_matrix) -> csr_matrix:
     return csr_matrix((cosines.data / totals[rows], cosines.indices, cosines.indptr), shape=cosines.shape)
 
 
+def _of_length_1(preferences: csr_matrix) -> csr_matrix:
+    """Rows scaled to length 1, empty rows as they are."""
+    # scikit-learn refuses a matrix without rows or columns.
+    return csr_matrix(normalize(preferences)) if min(preferences.shape) else preferences
+
+
+def _values_at(matrix: csr_matrix, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Values of a sparse matrix for index arrays that broadcast."""
+    rows, columns = np.broadcast_arrays(rows, columns)
+    return np.asarray(matrix[rows.ravel(), columns.ravel()], dtype=np.float32).reshape(rows.shape)
+
+
 def _positive_or_nothing(scores: csr_matrix) -> NDArray[np.float32]:
     """Sums of positive terms as a dense array; -inf where there is no term."""
-    dense: NDArray[np.float32] = scores.toarray()
-    dense[dense <= 0] = -np.inf
+    dense = np.full(scores.shape, -np.inf, dtype=np.float32)
+    rows = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
+    dense[rows, scores.indices] = np.where(scores.data > 0, scores.data, np.float32(-np.inf))
     return dense
-
-
-def _dense(matrix: csr_matrix, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Some rows and columns of a sparse matrix, shape (rows, columns)."""
-    part: NDArray[np.float32] = matrix[rows][:, columns].toarray()
-    return part
 
 
 def _to_arrays(name: str, matrix: csr_matrix) -> Arrays:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array
 from models_ml.reasons import Reasons
 from models_ml.recency import age_in_days, recency_weight
 from models_ml.retrieval import TopK, top_k_by_order
@@ -102,7 +102,7 @@ class PopularityModel:
     @staticmethod
     def from_arrays(arrays: Arrays, config: PopularityConfig) -> "PopularityModel":
         """The model that `to_arrays` took apart."""
-        return PopularityModel(config, pa.array(arrays["item_keys"].tolist(), pa.string()), arrays["item_scores"])
+        return PopularityModel(config, keys_from_array(arrays["item_keys"]), arrays["item_scores"])
 
 
 def fit_popularity(interactions: Interactions, config: PopularityConfig) -> PopularityModel:

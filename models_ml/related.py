@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.cold_items import ColdItemsModel
+from models_ml.costs import Ledger
 from models_ml.factors import FactorModel
 from models_ml.interactions import Interactions
 from models_ml.retrieval import NO_ITEM, TopK, top_k_by_factors, top_k_by_order
@@ -37,6 +38,7 @@ def score_related_items(
     k: int = 20,
     block_items: int = 8192,
     fill_with_popularity: bool = True,
+    ledger: Ledger | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Related items on every target for every item.
 
@@ -47,6 +49,7 @@ def score_related_items(
         block_items: Items in one batch.
         fill_with_popularity: Whether an item that the model knows nothing about gets the popular items of the
             target, marked by their strategy, instead of no list.
+        ledger: Told what it took to `relate` the items to those of each target.
 
     Yields:
         Batches of `RELATED_SCHEMA`, by target, then by item, then by rank.
@@ -55,23 +58,25 @@ def score_related_items(
     assert relating is None or isinstance(relating, FactorModel | ColdItemsModel), (
         "only models with factors relate items"
     )
+    ledger = ledger or Ledger()
     items = interactions.shape[1]
     directions = np.zeros((items, 1), np.float32) if relating is None else _directions(relating.item_factors)
     for domain in interactions.domains:
         columns = interactions.domain_range(domain)
         fallback_version, fallback = models.fallback_for(domain)
+        strategy = (relating.config.name if relating else fallback.config.name, fallback.config.name)
+        version = (models.related or fallback_version, fallback_version)
         for start in range(0, items, block_items):
             block = np.arange(start, min(start + block_items, items))
             itself = _itself(block, items)
-            lists = top_k_by_factors(directions[block], directions, itself, k, columns=columns)
-            unknown = np.flatnonzero(lists.lengths == 0)
-            if fill_with_popularity and unknown.size:
-                popular = top_k_by_order(fallback.item_scores, itself[unknown], k, columns=columns)
-                lists.items[unknown], lists.scores[unknown] = popular.items, popular.scores
+            with ledger.stage(strategy[0], domain, "relate"):
+                lists = top_k_by_factors(directions[block], directions, itself, k, columns=columns)
+                unknown = np.flatnonzero(lists.lengths == 0)
+                if fill_with_popularity and unknown.size:
+                    popular = top_k_by_order(fallback.item_scores, itself[unknown], k, columns=columns)
+                    lists.items[unknown], lists.scores[unknown] = popular.items, popular.scores
             is_fallback = np.zeros(len(block), dtype=np.int8)
             is_fallback[unknown] = 1
-            strategy = (relating.config.name if relating else fallback.config.name, fallback.config.name)
-            version = (models.related or fallback_version, fallback_version)
             yield _batch(interactions, block, domain, lists, is_fallback, strategy, version)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.blend import BlendModel
+from models_ml.costs import Ledger
 from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import Interactions
@@ -94,7 +95,15 @@ class ScoringConfig:
 
 
 class ListMaker:
-    """Makes the lists of all people, block by block, and keeps account of what rules did to them."""
+    """Makes the lists of all people, block by block, and keeps account of what rules did to them.
+
+    Args:
+        models: What to serve with.
+        interactions: Everything that people did.
+        config: How lists are made.
+        rules: What people have decided about lists.
+        ledger: Told what each model took to `score` and to `explain`, and rules and exploration to `apply`.
+    """
 
     def __init__(
         self,
@@ -102,12 +111,14 @@ class ListMaker:
         interactions: Interactions,
         config: ScoringConfig | None = None,
         rules: Rules | None = None,
+        ledger: Ledger | None = None,
     ):
         self.models = models
         self.interactions = interactions
         self.config = config or ScoringConfig()
         self.rules = rules or Rules((), {}, 1970)
         self.reports: list[RulesReport] = []
+        self._ledger = ledger or Ledger()
         self._versions = [*models.models]
         self._explored: Mapping[str, ExplorationCandidates] = {
             domain: exploration_candidates(interactions, interactions.domain_range(domain), self.config.exploration)
@@ -152,16 +163,19 @@ class ListMaker:
         columns = people.domain_range(domain)
         segments = serving_segments(people, domain)
         ranked = self._pools(people, segments, domain)
-        lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k, reserve=self._reserve(domain))
+        with self._ledger.stage("rules", domain, "apply"):
+            reserve = self._reserve(domain)
+            lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k, reserve=reserve)
         self.reports.append(report)
         explored = self._explored[domain]
-        lists, propensity = explore(
-            lists,
-            people,
-            explored,
-            self.config.exploration,
-            forbidden=self.rules.forbidden(people, explored.items),
-        )
+        with self._ledger.stage("exploration", domain, "apply"):
+            lists, propensity = explore(
+                lists,
+                people,
+                explored,
+                self.config.exploration,
+                forbidden=self.rules.forbidden(people, explored.items),
+            )
         reasons, codes, named = self._reasons(people, segments, domain, lists)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
 
@@ -181,7 +195,8 @@ class ListMaker:
             if not members.size:
                 continue
             version, model = self.models.model_for(domain, segment)
-            served = serve(model, fallback, people.take(members), columns, places)
+            with self._ledger.stage(model.config.name, domain, "score"):
+                served = serve(model, fallback, people.take(members), columns, places)
             ranked.items[members], ranked.scores[members] = served.lists.items, served.lists.scores
             origins = np.where(
                 served.is_fallback, self._versions.index(fallback_version), self._versions.index(version)
@@ -215,7 +230,8 @@ class ListMaker:
             if not self.config.explain:
                 continue
             items = np.where(own[members], lists.items[members], NO_ITEM)
-            found = model.explain(people.take(members), items, _MOST_REASONS + 1)
+            with self._ledger.stage(model.config.name, domain, "explain"):
+                found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
             # A blend has at most one member of a kind.
             parts = model.members if isinstance(model, BlendModel) else (model,)

@@ -75,12 +75,14 @@ class SearchSpace:
         parameters: Distribution of each parameter that may be replaced, by its name.
         first: Parameters to try first, in this order.
         final: Parameters that the chosen configuration gets in the end, for instance more alternations than a trial has.
+        resolve: Makes of proposed parameters, which are drawn one by one, some that go together.
     """
 
     base: ModelConfig
     parameters: Mapping[str, BaseDistribution] = dataclasses.field(default_factory=dict)
     first: tuple[Parameters, ...] = ({},)
     final: Parameters = dataclasses.field(default_factory=dict)
+    resolve: Callable[[Parameters], Parameters] = dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +229,7 @@ def search(
             break
         asked_once = True
         asked = study.ask(dict(space.parameters))
-        tried = dataclasses.replace(space.base, **asked.params)
+        tried = dataclasses.replace(space.base, **space.resolve(asked.params))
         key = json.dumps(tried.to_json(), sort_keys=True)
         asked.set_user_attr("config", key)
         repeated = repeated + 1 if key in done else 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, check_same_items, keys_to_array, top_k_by_model
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.popularity import amounts
 from models_ml.reasons import Reasons
 from models_ml.recency import age_in_days, recency_weight
@@ -150,7 +150,7 @@ class SegmentPopularityModel:
         """The model that `to_arrays` took apart."""
         return SegmentPopularityModel(
             config,
-            pa.array(arrays["item_keys"].tolist(), pa.string()),
+            keys_from_array(arrays["item_keys"]),
             arrays["log_popularity"],
             arrays["value_trait"],
             arrays["value_texts"],

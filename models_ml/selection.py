@@ -7,9 +7,7 @@ and choice, the evaluation of all candidates on the test part, and the fit of th
 
 import dataclasses
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.blend import BlendConfig, BlendModel, fit_blend
-from models_ml.blends import blend_candidates, segment_of
+from models_ml.blends import blend_candidates
 from models_ml.bootstrap import paired_difference
 from models_ml.candidates import Candidate, candidates_for
+from models_ml.costs import Ledger
 from models_ml.evaluation import (
     COMPARISON_SCHEMA,
     EVALUATION_SCHEMA,
@@ -65,6 +64,8 @@ class SelectionConfig:
         candidates: Names of the candidates to try; None tries all. Popularity is always tried.
         blend_members: Largest number of models in a blend; fewer than 2 makes no blends.
         global_time: Whether the champions and popularity are also judged on a split at one point in time.
+        choose_as_of: Whether they are chosen anew for that, on what had happened by then, instead of only fitted anew. It
+            takes a second search.
     """
 
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
@@ -75,22 +76,15 @@ class SelectionConfig:
     candidates: tuple[str, ...] | None = None
     blend_members: int = 4
     global_time: bool = True
+    choose_as_of: bool = False
+
+    def tries(self, name: str) -> bool:
+        """Whether a candidate is tried."""
+        return self.candidates is None or name in (BASELINE, *self.candidates)
 
     def to_json(self) -> dict[str, Any]:
         """All parameters as JSON values."""
         return dataclasses.asdict(self)
-
-
-COSTS_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("target_domain", pa.string()),
-        ("stage", pa.string()),
-        ("seconds", pa.float64()),
-        ("peak_megabytes", pa.float64()),
-    ]
-)
-"""One row for each stage (search, fit, evaluate) of a model: what it took on this machine, this time."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,32 +151,6 @@ class Selection:
         )
 
 
-class Ledger:
-    """Notes what each stage of each model took."""
-
-    def __init__(self, progress: Callable[[str], None], peak_megabytes: Callable[[], float]):
-        self.progress = progress
-        self.rows: list[dict[str, object]] = []
-        self._peak_megabytes = peak_megabytes
-
-    @contextmanager
-    def stage(self, name: str, domain: str, stage: str) -> Iterator[None]:
-        """Says that a stage starts, and notes its time and the largest memory in it."""
-        self.progress(f"{stage} {name} {domain}")
-        self._peak_megabytes()
-        started = time.perf_counter()
-        yield
-        self.rows.append(
-            {
-                "model": name,
-                "target_domain": domain,
-                "stage": stage,
-                "seconds": time.perf_counter() - started,
-                "peak_megabytes": self._peak_megabytes(),
-            }
-        )
-
-
 Known = Mapping[tuple[str, str], Mapping[str, Any]]
 """Parameters that an earlier, longer search found, by candidate and targets (joined by +)."""
 
@@ -202,8 +170,8 @@ def select_models(
        serving segment is the candidate with the largest NDCG as served, that is, with lists filled up by popularity,
        among those that beat popularity.
     3. All candidates are fitted on the outer training part and judged on the test part, which decides nothing. The
-       champions are judged on a split at one point in time as well; they were chosen on events that may lie after it, so
-       only their fit is as of that time.
+       champions are judged on a split at one point in time as well. Unless `choose_as_of` they were chosen on events that may
+       lie after it, so only their fit is as of that time.
 
     Args:
         interactions: Everything.
@@ -214,44 +182,65 @@ def select_models(
     """
     config = config or SelectionConfig()
     ledger = Ledger(progress, peak_megabytes)
+    fingerprint = interactions.fingerprint()
     outer = split_interactions(interactions, config.split)
-    validation = validation_of(outer.train, config)
-    trials = search_candidates(interactions, validation, config, ledger, known=known or {})
+    choice, records = _choose(outer, config, ledger, known or {})
+    judged = _judge_split(outer, choice, fingerprint, config.evaluation, ledger, only_served=False)
+    if config.global_time:
+        at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
+        then = _choose(at_once, config, ledger, {})[0] if config.choose_as_of else choice
+        judged = judged.with_more(_judge_split(at_once, then, fingerprint, config.evaluation, ledger, only_served=True))
+    return Selection(
+        configs=choice.configs,
+        champions=choice.champions,
+        fallbacks=choice.fallbacks,
+        search=pa.Table.from_pylist(records, SEARCH_SCHEMA),
+        evaluation=pa.Table.from_pylist(judged.evaluation, EVALUATION_SCHEMA),
+        comparison=pa.Table.from_pylist(judged.comparison, COMPARISON_SCHEMA),
+        costs=ledger.table(),
+        people=judged.people,
+        interactions_fingerprint=fingerprint,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Choice:
+    """What was chosen on the training part of a split; see `Selection`."""
+
+    configs: Mapping[str, Mapping[str, ModelConfig]]
+    champions: Mapping[str, Mapping[str, str]]
+    fallbacks: Mapping[str, str]
+
+
+def _choose(
+    outer: Split, config: SelectionConfig, ledger: Ledger, known: Known
+) -> tuple[_Choice, list[dict[str, object]]]:
+    """Searches, blends and chooses on the training part of a split; with the records of the search."""
+    validation = validation_of(outer, config)
+    trials = search_candidates(outer.train, validation, config, ledger, known=known)
     fallbacks = {domain: _fallback(validation, found, domain, config) for domain, found in trials.items()}
-    for domain in interactions.domains:
+    for domain in outer.train.domains:
         with ledger.stage("blend", domain, "search"):
             trials[domain] |= blend_candidates(
                 validation, trials[domain], domain, members=config.blend_members, min_people=config.min_people
             )
     champions = choose_champions(validation, trials, fallbacks, config)
     configs = {domain: {name: trial.config for name, trial in found.items()} for domain, found in trials.items()}
-
-    fingerprint = interactions.fingerprint()
-    choice = _Choice(configs, champions, fallbacks, fingerprint, config.evaluation)
-    judged = _judge_split(outer, choice, ledger, only_served=False)
-    if config.global_time:
-        at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
-        judged = judged.with_more(_judge_split(at_once, choice, ledger, only_served=True))
-    return Selection(
-        configs=configs,
-        champions=champions,
-        fallbacks=fallbacks,
-        search=pa.Table.from_pylist(validation.records, SEARCH_SCHEMA),
-        evaluation=pa.Table.from_pylist(judged.evaluation, EVALUATION_SCHEMA),
-        comparison=pa.Table.from_pylist(judged.comparison, COMPARISON_SCHEMA),
-        costs=pa.Table.from_pylist(ledger.rows, COSTS_SCHEMA),
-        people=judged.people,
-        interactions_fingerprint=fingerprint,
-    )
+    return _Choice(configs, champions, fallbacks), validation.records
 
 
-def validation_of(training: Interactions, config: SelectionConfig) -> Validation:
+def validation_of(outer: Split, config: SelectionConfig) -> Validation:
     """The inner split of a training part, on which parameters are searched and champions chosen.
 
-    It hides twice as many sides and people as the outer one: those are few, and a champion has to be chosen by them.
+    It hides twice as many sides and people as the outer one: those are few, and a champion has to be chosen by them. Items that
+    the outer one hides are hidden here too: nobody has them in training, so a model that can tell what they are about must not
+    lose places to them.
     """
+    training = outer.train
     twice = {name: min(0.5, 2 * getattr(config.split, name)) for name in ("hidden_share", "new_share")}
-    inner = split_interactions(training, dataclasses.replace(config.split, seed=config.split.seed + 1, **twice))
+    per_user = dataclasses.replace(config.split, kind="time_per_user", seed=config.split.seed + 1, **twice)
+    inner = split_interactions(training, per_user)
+    inner = dataclasses.replace(inner, hidden_items=inner.hidden_items | outer.hidden_items)
     capped = dataclasses.replace(config.evaluation, max_people=config.search.max_people, seed=config.search.seed)
     tasks = {domain: evaluation_task(inner, domain, capped) for domain in training.domains}
     return Validation(inner, tasks, config.evaluation, config.search.cutoff)
@@ -300,7 +289,7 @@ def search_candidates(
         return dataclasses.replace(trial, config=finished(trial.config, space))
 
     for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold):
-        if candidate.name != BASELINE and config.candidates is not None and candidate.name not in config.candidates:
+        if not config.tries(candidate.name):
             continue
         targets = [trainable] if candidate.joint else [[domain] for domain in interactions.domains]
         for domains in targets:
@@ -400,10 +389,9 @@ def _beats(
 class Fits:
     """Models fitted on one set of interactions, each configuration once, also where blends share it."""
 
-    def __init__(self, interactions: Interactions, progress: Callable[[str], None] = lambda line: None):
+    def __init__(self, interactions: Interactions):
         self.interactions = interactions
         self.models: dict[ModelConfig, Recommender] = {}
-        self._progress = progress
 
     def __contains__(self, config: ModelConfig) -> bool:
         return config in self.models
@@ -411,24 +399,12 @@ class Fits:
     def fit(self, config: ModelConfig) -> Recommender:
         """The model of a configuration, fitted now or before."""
         if config not in self.models:
-            if isinstance(config, BlendConfig):
-                model: Recommender = fit_blend(self.interactions, config, lambda _, member: self.fit(member))
-            else:
-                self._progress(f"fit {config.name}")
-                model = fit_model(self.interactions, config)
-            self.models[config] = model
+            self.models[config] = (
+                fit_blend(self.interactions, config, lambda _, member: self.fit(member))
+                if isinstance(config, BlendConfig)
+                else fit_model(self.interactions, config)
+            )
         return self.models[config]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Choice:
-    """What is judged on a test."""
-
-    configs: Mapping[str, Mapping[str, ModelConfig]]
-    champions: Mapping[str, Mapping[str, str]]
-    fallbacks: Mapping[str, str]
-    fingerprint: str
-    evaluation: EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -444,12 +420,14 @@ class _Judged:
         return _Judged(self.evaluation + other.evaluation, self.comparison + other.comparison, self.people)
 
 
-def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: bool) -> _Judged:
+def _judge_split(
+    split: Split, choice: _Choice, fingerprint: str, evaluation: EvaluationConfig, ledger: Ledger, *, only_served: bool
+) -> _Judged:
     """Fits on the training part and judges on the held-out one."""
     fits = Fits(split.train)
     judged = _Judged([], [], {})
     for domain, configs in choice.configs.items():
-        tasks = [evaluation_task(split, domain, choice.evaluation), cold_item_task(split, domain, choice.evaluation)]
+        tasks = [evaluation_task(split, domain, evaluation), cold_item_task(split, domain, evaluation)]
         judged.people[domain] = {"eligible": tasks[0].eligible, "evaluated": len(tasks[0].people)}
         if not any(len(task.people) for task in tasks):
             continue
@@ -467,7 +445,7 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
             assert isinstance(fallback, PopularityModel)
             with ledger.stage(name, domain, "evaluate"):
                 # A blend is for one segment, and for those that take over its champion.
-                own = segment_of(name)
+                own = config.segment if isinstance(config, BlendConfig) else None
                 served = None if own is None else (own, *(part for part in champions if champions[part] == name))
                 for task, found in zip(tasks, judgements, strict=True):
                     if len(task.people):
@@ -476,19 +454,19 @@ def _judge_split(split: Split, choice: _Choice, ledger: Ledger, *, only_served: 
                             fallback,
                             split,
                             task,
-                            choice.evaluation.cutoffs,
-                            content_people=choice.evaluation.content_people,
+                            evaluation.cutoffs,
+                            content_people=evaluation.content_people,
                             only=served,
                         )
-            versions[name] = model_version(config, choice.fingerprint)
+            versions[name] = model_version(config, fingerprint)
         versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])
         for task, found in zip(tasks, judgements, strict=True):
             if not found:
                 continue
             found = {name: found[name] for name in configs if name in found}
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
-            judged.evaluation.extend(evaluation_rows(found, versions, task, champions, choice.evaluation))
-            judged.comparison.extend(comparison_rows(champions, found, task, choice.evaluation))
+            judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
+            judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
     return judged
 
 
@@ -573,10 +551,13 @@ class FittedModels:
         )
 
 
-def fit_models(
-    interactions: Interactions, selection: Selection, progress: Callable[[str], None] = lambda line: None
-) -> FittedModels:
+def fit_models(interactions: Interactions, selection: Selection, ledger: Ledger | None = None) -> FittedModels:
     """Fits on everything what was chosen: the champions, the fallbacks, and the model that relates items.
+
+    Args:
+        interactions: Those that the selection was made on.
+        selection: What was chosen.
+        ledger: Told the `final fit` of each model; members of a blend one by one.
 
     Raises:
         ValueError: If the interactions are not those that the selection was made on.
@@ -584,9 +565,14 @@ def fit_models(
     fingerprint = interactions.fingerprint()
     if fingerprint != selection.interactions_fingerprint:
         raise ValueError("the interactions have changed since the models were selected; select again")
-    fits = Fits(interactions, progress)
+    ledger = ledger or Ledger()
+    fits = Fits(interactions)
 
-    def fit(config: ModelConfig) -> str:
+    def fit(config: ModelConfig, domain: str) -> str:
+        for part in config.members if isinstance(config, BlendConfig) else (config,):
+            if part not in fits:
+                with ledger.stage(part.name, domain, "final fit"):
+                    fits.fit(part)
         fits.fit(config)
         return model_version(config, fingerprint)
 
@@ -594,8 +580,8 @@ def fit_models(
     related: str | None = None
     for domain, configs in selection.configs.items():
         names = {**selection.champions[domain], "fallback": selection.fallbacks[domain]}
-        served[domain] = {segment: fit(configs[name]) for segment, name in names.items()}
+        served[domain] = {segment: fit(configs[name], domain) for segment, name in names.items()}
         if related is None and (relating := next((name for name in RELATING if name in configs), None)):
-            related = fit(configs[relating])
+            related = fit(configs[relating], domain)
     models = {model_version(config, fingerprint): model for config, model in fits.models.items()}
     return FittedModels(interactions.item_keys, models, served, related)

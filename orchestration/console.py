@@ -112,6 +112,7 @@ def run_summary(outcome: "RunOutcome") -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "step_seconds": {step: round(seconds, 1) for step, seconds in outcome.step_seconds.items()},
         "log": None if outcome.log is None else str(outcome.log),
+        "report": None if outcome.report is None else str(outcome.report),
         "errors": list(outcome.errors),
         "checks": {
             "evaluated": outcome.checks,
@@ -154,6 +155,8 @@ def show_summary(console: Console, outcome: "RunOutcome", *, program: str, home_
         console.print("No publication yet.")
     else:
         _show_publication(console, outcome, made)
+    if outcome.report is not None:
+        console.print(f"[dim]Report: {escape(str(outcome.report))}[/]", highlight=False, soft_wrap=True)
     if outcome.log is not None:
         console.print(
             f"[dim]Everything the steps printed: {escape(str(outcome.log))}[/]", highlight=False, soft_wrap=True
@@ -227,8 +230,8 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
         )
         champions = connection.execute(
             """
-            select champion.target_domain, champion.segment, champion.model, champion.value, champion.ci_low,
-                champion.ci_high, popularity.value
+            select champion.target_domain, champion.segment, champion.users, champion.model, champion.value,
+                champion.ci_low, champion.ci_high, popularity.value
             from recommendations.evaluation as champion
             inner join recommendations.evaluation as popularity
                 on champion.target_domain = popularity.target_domain and champion.segment = popularity.segment
@@ -254,7 +257,7 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
             "champions": [
                 dict(
                     zip(
-                        ("target_domain", "segment", "model", "value", "ci_low", "ci_high", "popularity"),
+                        ("target_domain", "segment", "users", "model", "value", "ci_low", "ci_high", "popularity"),
                         row,
                         strict=True,
                     )

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class RunOutcome:
         checks: How many checks were evaluated.
         seconds: Wall time.
         log: File with everything the steps printed.
+        report: File with a page about the run, for a browser.
         step_seconds: Wall time by step.
         is_new: Whether this run made the publication.
         interrupted: Whether somebody stopped it.
@@ -89,6 +90,7 @@ class RunOutcome:
     publication: Publication | None
     seconds: float
     log: Path | None = None
+    report: Path | None = None
     errors: tuple[str, ...] = ()
     failed_checks: tuple[FailedCheck, ...] = ()
     checks: int = 0
@@ -152,12 +154,15 @@ def run(
     if not full_refresh and select is None and nothing_to_do(settings):
         return RunOutcome(True, True, store.current(), time.perf_counter() - started)
 
+    from orchestration.console import run_summary
     from orchestration.instance import only_run_of, open_instance
+    from orchestration.run_report import write_report
 
     with only_run_of(settings), open_instance(settings) as instance:
         log = settings.reports_dir / f"run-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
         with output_to(log):
-            return _execute(settings, instance, job, select, full_refresh, on_progress, log, started)
+            outcome = _execute(settings, instance, job, select, full_refresh, on_progress, log, started)
+        return replace(outcome, report=write_report(log.with_suffix(".html"), run_summary(outcome)))
 
 
 def _execute(

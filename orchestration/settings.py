@@ -50,6 +50,8 @@ class Settings:
         evaluated_people: Most people on whom a configuration is judged during the search.
         exploration_share: Share of the places of a list, from the fourth on, that go to items that little is known about,
             0 (none) to less than 1.
+        candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
+            is checked where the protocol is made (`recommendations.steps.selection_config`).
     """
 
     home: Path
@@ -64,6 +66,7 @@ class Settings:
     seed: int = 20260131
     evaluated_people: int = 4000
     exploration_share: float = 0.0
+    candidates: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that would fail later, far from their cause.
@@ -123,6 +126,7 @@ class Settings:
             "SEED": int,
             "EVALUATED_PEOPLE": int,
             "EXPLORATION_SHARE": float,
+            "CANDIDATES": _names,
         }
         values: dict[str, object] = {}
         for variable, text in variables.items():
@@ -245,6 +249,7 @@ class Settings:
         """Identity of every setting that changes what is published, the secret included (as a keyed hash)."""
         values = {
             "as_of": None if self.as_of is None else self.as_of.isoformat(),
+            "candidates": None if self.candidates is None else sorted(set(self.candidates)),
             "evaluated_people": self.evaluated_people,
             "exploration_share": self.exploration_share,
             "tuned": hashlib.sha256(self.tuned_file.read_bytes()).hexdigest() if self.tuned_file.exists() else None,
@@ -255,6 +260,11 @@ class Settings:
             "time_zone": self.time_zone,
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def parse_time(text: str) -> datetime:

@@ -49,6 +49,7 @@ _CATALOGUE = [
         "dim_person",
         "dim_topic",
         "dim_user",
+        "dim_user_history",
     )
 ]
 _PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]), "item_key")
@@ -189,7 +190,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         # With a check beside the table, dagster 1.13 knows a result by the bare class only.
     ) -> MaterializeResult:  # type: ignore[type-arg]
         with retried_when_transient(), warehouse.writer() as connection:
-            rows, report, warnings = steps.write_user_item(
+            written = steps.write_user_item(
                 connection,
                 artifacts.get(models),
                 artifacts.get(interactions),
@@ -205,10 +206,11 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             )
         return MaterializeResult(
             metadata={
-                "dagster/row_count": rows,
+                "dagster/row_count": written.rows,
                 "people by strategy": MetadataValue.json(strategies),
-                "places decided by rules": MetadataValue.json(dict(report.places)),
-                "lists shortened by rules": len(report.shortened),
+                "places decided by rules": MetadataValue.json(dict(written.report.places)),
+                "lists shortened by rules": len(written.report.shortened),
+                "costs": MetadataValue.md(costs_table(written.costs)),
                 "dagster/column_lineage": TableColumnLineage(
                     {
                         "user_key": [TableColumnDep(AssetKey(["core", "dim_user"]), "user_key")],
@@ -220,7 +222,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                     }
                 ),
             },
-            check_results=[judge_rules(report, warnings)],
+            check_results=[judge_rules(written.report, written.warnings)],
         )
 
     @asset(
@@ -240,11 +242,17 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         interactions: str,
     ) -> MaterializeResult[Any]:
         with retried_when_transient(), warehouse.writer() as connection:
-            rows = steps.write_item_item(
+            rows, costs = steps.write_item_item(
                 connection, artifacts.get(models), artifacts.get(interactions), list_length=settings.related_length
             )
         lineage = TableColumnLineage(dict.fromkeys(("item_key", "related_item_key"), _ANY_ITEM))
-        return MaterializeResult(metadata={"dagster/row_count": rows, "dagster/column_lineage": lineage})
+        return MaterializeResult(
+            metadata={
+                "dagster/row_count": rows,
+                "costs": MetadataValue.md(costs_table(costs)),
+                "dagster/column_lineage": lineage,
+            }
+        )
 
     return [interactions, models, model_evaluation, scored_user_item, scored_item_item]
 
@@ -279,7 +287,7 @@ def costs_table(costs: pa.Table) -> str:
     """Markdown of what each model took, the dearest first.
 
     Args:
-        costs: Rows of `models_ml.selection.COSTS_SCHEMA`.
+        costs: Rows of `models_ml.costs.COSTS_SCHEMA`.
     """
     lines = ["| model | targets | stage | seconds | peak memory (MB) |", "| --- | --- | --- | ---: | ---: |"]
     lines.extend(

@@ -14,9 +14,9 @@ from dagster import MetadataValue
 from matplotlib.figure import Figure
 
 from models_ml.evaluation import SERVING_SEGMENTS
-from models_ml.selection import BASELINE
+from models_ml.selection import BASELINE, SERVED
 
-_CHAMPION, _OTHER, _INK, _LATER = "#0b6e4f", "#b8c2cc", "#1f2933", "#c05621"
+_CHAMPION, _OTHER, _INK, _LATER = "#2a9d76", "#b8c2cc", "#1f2933", "#c05621"
 # Evaluated at one point in time for everybody; drawn beside the split that decides.
 _GLOBAL_TIME = "global_time"
 _DOTS_PER_INCH = 100
@@ -63,6 +63,8 @@ def evaluation_png(
     title = f"{_label(metric)}@{cutoff} on what was held out, with 95 % intervals. Green: champion. Dashed: popularity."
     if any(row["split"] == _GLOBAL_TIME for row in rows):
         title += " Diamond: split at one point in time."
+    if any(row["model"] == SERVED for row in rows):
+        title += f" {SERVED}: everybody's list from the champion of their segment."
     figure.suptitle(textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth())), fontsize=10)
     buffer = io.BytesIO()
     # Without the name and version of the library that wrote it.
@@ -89,14 +91,17 @@ def _panel(axis: Any, target: str, segment: str, rows: Sequence[dict[str, Any]])
     own = sorted((row for row in rows if row["split"] != _GLOBAL_TIME), key=lambda row: (row["value"], row["model"]))
     later = {row["model"]: row["value"] for row in rows if row["split"] == _GLOBAL_TIME}
     people = f"{own[0]['users']:,} people" if own else "nobody"
-    axis.set_title(f"{target}, {segment} ({people})", fontsize=9)
+    # It may be wider than the bars; to the left there is room, above the names.
+    axis.set_title(f"{target}, {segment} ({people})", fontsize=9, x=1.0, ha="right")
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(axis="x", labelsize=8)
     for position, row in enumerate(own):
         axis.barh(position, row["value"], color=_CHAMPION if row["is_champion"] else _OTHER, height=0.7)
         axis.plot([row["ci_low"], row["ci_high"]], [position, position], color=_INK, linewidth=1)
         if row["model"] in later:
-            axis.plot(later[row["model"]], position, "D", color="white", markeredgecolor=_LATER, markersize=4)
+            axis.plot(
+                later[row["model"]], position, "D", color="white", markeredgecolor=_LATER, markersize=4, clip_on=False
+            )
         if row["model"] == BASELINE:
             axis.axvline(row["value"], color=_INK, linewidth=0.8, linestyle="--", zorder=0)
     axis.set_yticks(range(len(own)), [row["model"] for row in own], fontsize=8)

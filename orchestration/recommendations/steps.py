@@ -5,13 +5,15 @@ Here tables and artifacts meet the library; how a model works is in `models_ml`,
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from models_ml.candidates import candidate_names
 from models_ml.content import ItemContent, item_content_from_arrow
+from models_ml.costs import Ledger
 from models_ml.evaluation import EvaluationConfig
 from models_ml.exploration import ExplorationConfig
 from models_ml.interactions import Interactions, interactions_from_arrow
@@ -24,7 +26,7 @@ from models_ml.split import SplitConfig
 from models_ml.traits import traits_from_arrow
 from orchestration.recommendations.memory import PeakMemory
 from orchestration.resources.artifacts import Artifact, ArtifactStore
-from orchestration.settings import Settings
+from orchestration.settings import Settings, SettingsError
 from orchestration.versions import models_version
 
 DOMAINS = ("film", "knowledge")
@@ -37,13 +39,27 @@ from features.user_item_preference
 order by user_key, item_key
 """
 
+# Who people were at the time of the run; nothing is known of those who came later.
 _PEOPLE = """
-select user_key, country, region, device, gender, birth_decade
-from core.dim_user
-order by user_key
+select
+    users.user_key,
+    versions.country,
+    versions.region,
+    versions.device,
+    versions.gender,
+    versions.birth_decade
+from core.dim_user as users
+cross join raw.run as runs
+left join core.dim_user_history as versions
+    on
+        users.user_key = versions.user_key
+        and versions.valid_from <= runs.as_of
+        and coalesce(runs.as_of < versions.valid_to, true)
+order by users.user_key
 """
 
-# Whatever a platform can show, whether anybody has had to do with it or not, and all that is said about it.
+# Whatever a platform can show by then, whether anybody has had to do with it or not, and all that is said about it. What people
+# already had to do with was there, whatever its date says.
 _ITEMS = """
 with topics as (
     select bridges.item_key, list(topics.topic order by topics.topic) as topics
@@ -74,13 +90,25 @@ left join core.dim_content as contents on items.item_key = contents.item_key
 left join core.dim_film as films on items.item_key = films.item_key
 left join topics on items.item_key = topics.item_key
 left join people on items.item_key = people.item_key
+cross join raw.run as runs
+where
+    coalesce(items.published_date <= cast(runs.as_of as date), true)
+    or items.item_key in (select item_key from features.user_item_preference)
 order by items.item_key
 """
 
 
 def selection_config(settings: Settings) -> SelectionConfig:
-    """The whole protocol with the settings' seed and size."""
+    """The whole protocol with the settings' seed, size and candidates.
+
+    Raises:
+        SettingsError: If a candidate is not known.
+    """
+    known = candidate_names()
+    if unknown := sorted(set(settings.candidates or ()) - set(known)):
+        raise SettingsError(f"ZHIYING_CANDIDATES: no model is named {', '.join(unknown)}; known are {', '.join(known)}")
     return SelectionConfig(
+        candidates=None if settings.candidates is None else tuple(sorted(set(settings.candidates))),
         split=replace(SplitConfig(), seed=settings.seed),
         search=replace(SearchConfig(), seed=settings.seed, max_people=settings.evaluated_people),
         evaluation=replace(EvaluationConfig(), seed=settings.seed),
@@ -169,7 +197,8 @@ def train_models(
     history = load_interactions(interactions)
     selection = select_models(history, config, progress, known=known, peak_megabytes=PeakMemory())
     selected = time.perf_counter()
-    fitted = fit_models(history, selection)
+    final = Ledger(progress, PeakMemory())
+    fitted = fit_models(history, selection, final)
     manifest, arrays = fitted.to_arrays()
     document = {
         "choice": selection.to_json(),
@@ -185,7 +214,7 @@ def train_models(
         "evaluation": selection.evaluation,
         "comparison": selection.comparison,
         "search": selection.search,
-        "costs": selection.costs,
+        "costs": pa.concat_tables([selection.costs, final.table()]),
     }
     return store.put(address, document=document, arrays={"models": arrays}, tables=tables), True
 
@@ -201,6 +230,23 @@ def write_evaluation(connection: duckdb.DuckDBPyConnection, models: Artifact) ->
     return _replace(connection, "model_evaluation", pa.RecordBatchReader.from_batches(table.schema, table.to_batches()))
 
 
+@dataclass(frozen=True)
+class WrittenLists:
+    """What came of writing everyone's lists.
+
+    Args:
+        rows: Number of rows.
+        report: What the rules did.
+        warnings: A sentence for each rule that changes nothing.
+        costs: What it took, `COSTS_SCHEMA`.
+    """
+
+    rows: int
+    report: RulesReport
+    warnings: tuple[str, ...]
+    costs: pa.Table
+
+
 def write_user_item(
     connection: duckdb.DuckDBPyConnection,
     models: Artifact,
@@ -209,7 +255,7 @@ def write_user_item(
     list_length: int,
     exploration_share: float = 0.0,
     seed: int = 0,
-) -> tuple[int, RulesReport, tuple[str, ...]]:
+) -> WrittenLists:
     """Replaces `recommendations.scored_user_item` by lists for every person of `core.dim_user`.
 
     Args:
@@ -219,9 +265,6 @@ def write_user_item(
         list_length: Ranks per person and target.
         exploration_share: Share of the places for items that little is known about.
         seed: Seed of which places those are.
-
-    Returns:
-        Number of rows, what the rules did, and what is wrong with rules that change nothing.
     """
     user_keys = connection.execute("select user_key from core.dim_user order by user_key").to_arrow_table()["user_key"]
     history = load_interactions(interactions)
@@ -233,20 +276,33 @@ def write_user_item(
         as_of,
     )
     config = ScoringConfig(k=list_length, exploration=ExplorationConfig(share=exploration_share, seed=seed))
-    lists = ListMaker(load_models(models), history, config, rules)
+    ledger = Ledger(peak_megabytes=PeakMemory())
+    lists = ListMaker(load_models(models), history, config, rules, ledger)
     rows = _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
     # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).
     connection.execute("create schema if not exists meta")
     connection.execute("create or replace table meta.scored as select time_zone, batch, as_of from raw.run")
-    return rows, lists.report, rules.warnings
+    return WrittenLists(rows, lists.report, rules.warnings, ledger.table())
 
 
 def write_item_item(
     connection: duckdb.DuckDBPyConnection, models: Artifact, interactions: Artifact, *, list_length: int
-) -> int:
-    """Replaces `recommendations.scored_item_item` by the neighbours of every item; returns its number of rows."""
-    batches = score_related_items(load_models(models), load_interactions(interactions), k=list_length)
-    return _replace(connection, "scored_item_item", _reader(RELATED_SCHEMA, batches))
+) -> tuple[int, pa.Table]:
+    """Replaces `recommendations.scored_item_item` by the neighbours of every item.
+
+    Args:
+        connection: Writer of the build file.
+        models: What to relate with.
+        interactions: What it was trained on.
+        list_length: Ranks per item and target.
+
+    Returns:
+        Number of rows, and what it took, `COSTS_SCHEMA`.
+    """
+    ledger = Ledger(peak_megabytes=PeakMemory())
+    history = load_interactions(interactions)
+    batches = score_related_items(load_models(models), history, k=list_length, ledger=ledger)
+    return _replace(connection, "scored_item_item", _reader(RELATED_SCHEMA, batches)), ledger.table()
 
 
 def _reader(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:

@@ -17,7 +17,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from models_ml.candidates import candidates_for
-from models_ml.selection import Known, Ledger, search_candidates, validation_of
+from models_ml.costs import Ledger
+from models_ml.selection import Known, search_candidates, validation_of
 from models_ml.split import split_interactions
 from orchestration.instance import only_run_of
 from orchestration.recommendations.memory import PeakMemory
@@ -72,15 +73,16 @@ def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = l
     with only_run_of(settings), connect(settings.warehouse_file, read_only=True) as connection:
         interactions = read_interactions(connection)
     config = selection_config(settings)
-    training = split_interactions(interactions, config.split).train
+    outer = split_interactions(interactions, config.split)
     searched = [
         candidate
-        for candidate in candidates_for(training, config.evaluation.relevance_threshold)
+        for candidate in candidates_for(outer.train, config.evaluation.relevance_threshold)
+        if config.tries(candidate.name)
         for _ in range(1 if candidate.joint else len(interactions.domains))
     ]
     budget = replace(config.search, trials=10_000, seconds=seconds / max(1, len(searched)))
     config = replace(config, search=budget)
-    validation = validation_of(training, config)
+    validation = validation_of(outer, config)
     settings.studies_dir.mkdir(parents=True, exist_ok=True)
     # What a trial reached holds for this data, code and protocol only; the budget may differ from call to call.
     protocol = json.dumps(selection_config(settings).to_json(), sort_keys=True)
@@ -88,7 +90,7 @@ def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = l
     file = settings.studies_dir / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.log"
     storage = JournalStorage(JournalFileBackend(str(file)))
     search_candidates(
-        training,
+        outer.train,
         validation,
         config,
         Ledger(progress, PeakMemory()),

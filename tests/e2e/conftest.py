@@ -21,15 +21,22 @@ class Home:
     Args:
         path: Its folder.
         run: Calls the command line and returns the exit status and the JSON that it printed.
+
+    Attributes:
+        environment: Variables that calls see from now on, beside those of the process.
     """
 
     def __init__(self, path: Path, run: Say) -> None:
         self.path = path
         self.landing = path / "landing"
+        self.environment: dict[str, str] = {}
         self._run = run
 
     def zhiying(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        return self._run(*arguments, "--home", str(self.path), "--json")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            return self._run(*arguments, "--home", str(self.path), "--json")
 
     def ask(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.path / "published" / "current.duckdb"), read_only=True) as connection:

@@ -3,20 +3,34 @@
 The tests stand in the order of the story, and each step is made once, by the fixture that is named after it.
 """
 
+import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from dagster import AssetKey
+from scipy.sparse import csr_matrix
 
+from models_ml.content import FEATURE_KINDS, ItemContent, normalised_rows
+from models_ml.content_model import ContentModelConfig, fit_content_model
 from orchestration.cli import call
+from orchestration.instance import open_instance
+from orchestration.recommendations.charts import evaluation_png
+from orchestration.recommendations.steps import read_interactions
+from orchestration.resources.warehouse import connect
 from orchestration.runs import run
 from orchestration.settings import Settings
 from simulation.clock import NEXT_DAYS
@@ -75,8 +89,12 @@ BROKEN = "knowledge/events/dt=2013-08-30/part-1.parquet"
 
 @pytest.fixture(scope="module")
 def new_day(unchanged: tuple[Home, dict[str, Any], str]) -> dict[str, Any]:
-    """A run after a new day, a late file, a corrected file and a broken file have arrived."""
+    """A run after a new day, a late file, a corrected file and a broken file have arrived.
+
+    From here on one model is tried instead of all: the story goes on with what data do, not with which model is best.
+    """
     home = unchanged[0]
+    home.environment["ZHIYING_CANDIDATES"] = "als_joint"
     before = {
         "interactions": home.one("select count(*) from core.fct_interaction"),
         "people": home.one("select count(*) from core.dim_user"),
@@ -140,6 +158,7 @@ def killed(refreshed: tuple[Home, dict[str, str], dict[str, str]]) -> tuple[Home
         [Path(sys.executable).parent / "zhiying", "run", "--home", str(home.path)],
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | home.environment,
         start_new_session=True,
     )
     assert process.stderr is not None
@@ -272,6 +291,82 @@ def test_checks_of_the_run_are_published(demo: tuple[Home, dict[str, Any]]) -> N
     assert said["checks"]["blocking_failed"] == []
 
 
+def test_the_report_of_the_run_holds_the_picture_of_the_evaluation_and_the_champions(
+    demo: tuple[Home, dict[str, Any]],
+) -> None:
+    home, said = demo
+    report = Path(said["report"])
+    assert report.parent == home.path / "reports"
+    page = report.read_text()
+    [encoded] = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    with duckdb.connect(str(home.path / "published" / "current.duckdb"), read_only=True) as connection:
+        evaluation = connection.execute("from recommendations.evaluation").to_arrow_table()
+    assert base64.b64decode(encoded) == evaluation_png(evaluation)
+    champions = home.ask(
+        "select distinct target_domain, segment, model from recommendations.evaluation "
+        "where is_champion and segment in ('warm', 'cold', 'new')"
+    )
+    assert len(champions) == 6
+    for domain, segment, model in champions:
+        assert re.search(rf"<td>{domain}</td><td>{segment}</td><td[^>]*>[\d,]+</td><td>{model}</td>", page)
+
+
+def test_what_each_model_took_is_shown_beside_the_models_and_the_lists(demo: tuple[Home, dict[str, Any]]) -> None:
+    home, _ = demo
+    stages = {}
+    with open_instance(Settings(home=home.path, landing=home.landing)) as instance:
+        for name in ("models", "scored_user_item", "scored_item_item"):
+            event = instance.get_latest_materialization_event(AssetKey(["recommendations", name]))
+            assert event is not None
+            assert event.asset_materialization is not None
+            table = event.asset_materialization.metadata["costs"].value
+            cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in str(table).splitlines()[2:]]
+            stages[name] = {stage for _, _, stage, _, _ in cells}
+            assert all(float(megabytes.replace(",", "")) > 50 for *_, megabytes in cells)
+    assert stages == {
+        "models": {"search", "fit", "evaluate", "final fit"},
+        "scored_user_item": {"score", "explain", "apply"},
+        "scored_item_item": {"relate"},
+    }
+
+
+def test_a_persons_profile_in_the_content_model_is_their_published_interest(
+    demo: tuple[Home, dict[str, Any]],
+) -> None:
+    """A feature of an item is idf(topic) x a factor of the item. With 1 / topics of the item in its place, as in
+    `features.user_interest`, which is no matter of the person, the profile is the interest, both scaled to length 1."""
+    home, _ = demo
+    with connect(home.path / "warehouse" / "build.duckdb", read_only=True) as connection:
+        history = read_interactions(connection)
+        topics_of = dict(
+            connection.execute("select item_key, count(*) from core.bridge_item_topic group by all").fetchall()
+        )
+        interests = connection.execute(
+            "select user_key, topic, weight from features.user_interest inner join core.dim_topic using (topic_key)"
+        ).to_arrow_table()
+    model = fit_content_model(history, ContentModelConfig())
+    is_topic = model.content.kinds == FEATURE_KINDS.index("topic")
+    names = [name for name, kept in zip(model.content.names, is_topic, strict=True) if kept]
+    features = model.content.features[:, is_topic].tocsr()
+    items, lengths = features.shape[0], np.diff(features.indptr)
+    spread = np.bincount(features.indices, minlength=len(names))
+    without_idf = features.data / (np.log((1 + items) / (1 + spread)) + 1)[features.indices]
+    factor = np.maximum.reduceat(without_idf, features.indptr[:-1][lengths > 0])
+    assert without_idf == pytest.approx(np.repeat(factor, lengths[lengths > 0]), rel=1e-4)
+
+    share = np.array([1 / topics_of.get(key, 1) for key in history.item_keys.to_pylist()], np.float32)
+    shares = csr_matrix((np.repeat(share, lengths), features.indices, features.indptr), shape=features.shape)
+    by_share = replace(model, content=ItemContent(shares, tuple(names), model.content.kinds[is_topic]))
+    # A topic of one item alone leads nowhere and is no feature.
+    known = interests.filter(pc.is_in(interests["topic"], pa.array(names)))
+    people = history.positions_of_users(known["user_key"].combine_chunks())
+    columns = pc.index_in(known["topic"], pa.array(names)).to_numpy()
+    interest = csr_matrix((known["weight"].to_numpy(), (people, columns)), shape=(history.shape[0], len(names)))
+    assert interest.nnz > 50_000
+    difference = by_share.profile(history) - normalised_rows(interest)
+    assert abs(difference).max() < 1e-5
+
+
 def test_the_mirror_holds_the_same_rows(demo: tuple[Home, dict[str, Any]]) -> None:
     home, _ = demo
     mirror = home.path / "published" / "parquet" / "recommendations" / "user_item.parquet"
@@ -395,7 +490,8 @@ def test_a_job_over_a_part_does_not_publish_what_a_check_has_stopped(
     flooded: tuple[Home, int, dict[str, Any], str],
 ) -> None:
     home, _, _, before = flooded
-    outcome = run(Settings(home=home.path, landing=home.landing), job="recommendations")
+    settings = Settings(home=home.path, landing=home.landing, candidates=("als_joint",))
+    outcome = run(settings, job="recommendations")
     assert not outcome.succeeded
     assert "run everything" in outcome.errors[-1]
     assert home.publication == before

@@ -68,6 +68,14 @@ def test_that_somebody_has_no_list_is_said(home: Home, published: dict[str, Any]
     assert home.one("select status from quality.check_result where check_name = 'people_without_a_list'") == "warned"
 
 
+def test_the_report_of_a_run_that_could_evaluate_nobody_says_so(home: Home, published: dict[str, Any]) -> None:
+    page = Path(published["report"]).read_text()
+    assert "<h1>Published</h1>" in page
+    assert "people_without_a_list" in page
+    assert "Nobody could be evaluated" in page
+    assert Path(published["log"]).name in page
+
+
 def test_a_time_before_the_first_event_is_the_calls_fault(home: Home, published: dict[str, Any]) -> None:
     before = home.publication
     status, said = home.zhiying("run", "--as-of", "2020-01-01")
@@ -83,4 +91,7 @@ def test_a_failed_test_of_dbt_is_named_and_nothing_is_published(home: Home, publ
     status, said = home.zhiying("run", "--full-refresh")
     assert status == 1
     assert said["errors"][0].startswith("dbt_up_to_features: Failure in test accepted_range_")
+    page = Path(said["report"]).read_text()
+    assert "<h1>Not published: readers keep the publication that they had</h1>" in page
+    assert "dbt_up_to_features: Failure in test accepted_range_" in page
     assert home.publication == before

@@ -23,16 +23,21 @@ from orchestration.settings import Settings
 # 120 people of three tastes on both platforms, each with 7 of 18 items a side; u000 to u009 are on the film side only, and
 # nobody has had to do with the last item of each side.
 WAREHOUSE = """
-create schema core; create schema features;
+create schema core; create schema features; create schema raw;
+
+create table raw.run as select timestamp '2026-06-01 12:00:00' as as_of;
 
 create table core.dim_user as
 select printf('u%03d', n) as user_key, 'CN' as country, ['east', 'west', null][1 + n % 3] as region, 'phone' as device,
     null::varchar as gender, null::integer as birth_decade
 from range(120) as people(n);
 
+create table core.dim_user_history as
+select *, timestamp '2025-01-01' as valid_from, null::timestamp as valid_to from core.dim_user;
+
 create table core.dim_item as
 select domain || ':' || printf('%02d', n) as item_key, domain, n::varchar as item_id, 'Item ' || n as title,
-    if(domain = 'film', 'movie', 'course') as kind, 'en' as language
+    if(domain = 'film', 'movie', 'course') as kind, 'en' as language, null::date as published_date
 from (values ('film'), ('knowledge')) as domains(domain), range(19) as items(n);
 
 create table core.dim_content as select item_key, 'Something to learn' as summary from core.dim_item where domain = 'knowledge';
@@ -94,6 +99,38 @@ def test_people_and_items_that_have_done_nothing_are_part_of_what_is_learned_fro
     assert history.fingerprint() == steps.read_interactions(warehouse).fingerprint()
 
 
+def test_what_is_learned_from_knows_nothing_from_after_its_time() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(WAREHOUSE)
+        # Item 18 of each side was used by nobody: the film is of the next day, the content of the same day. Item 3 is said to be
+        # of later, and yet people have had to do with it.
+        connection.execute(
+            "update core.dim_item set published_date = date '2026-06-02' where item_key in ('film:18', 'film:03')"
+        )
+        connection.execute("update core.dim_item set published_date = date '2026-06-01' where item_key = 'knowledge:18'")
+        # u000 moves north the day after, u001 has moved west before, and u002 comes later.
+        connection.execute(
+            "update core.dim_user_history set valid_to = '2026-06-02' where user_key = 'u000';"
+            "insert into core.dim_user_history select * replace ('north' as region, timestamp '2026-06-02' as valid_from, "
+            "null as valid_to) from core.dim_user_history where user_key = 'u000';"
+            "update core.dim_user_history set valid_to = '2026-05-01' where user_key = 'u001';"
+            "insert into core.dim_user_history select * replace ('west' as region, timestamp '2026-05-01' as valid_from, "
+            "null as valid_to) from core.dim_user_history where user_key = 'u001';"
+            "update core.dim_user_history set valid_from = '2026-06-03' where user_key = 'u002'"
+        )
+        history = steps.read_interactions(connection)
+    keys = history.item_keys.to_pylist()
+    assert "film:18" not in keys
+    assert {"film:03", "knowledge:18"} <= set(keys)
+    assert history.traits is not None
+    region = history.traits.names.index("region")
+    found = [
+        None if code < 0 else history.traits.values[region][code] for code in history.traits.codes[:4, region].tolist()
+    ]
+    assert history.user_keys[:4].to_pylist() == ["u000", "u001", "u002", "u003"]
+    assert found == ["east", "west", None, "east"]
+
+
 def test_the_same_input_gives_the_same_lists_also_after_a_crash_in_the_middle_of_training(
     warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
@@ -122,6 +159,11 @@ print("ended")
     assert is_new
     other, _ = steps.train_models(steps.collect_interactions(warehouse, fresh), fresh, PROTOCOL)
     assert after.address == other.address
+    served = {model.config.name for model in steps.load_models(after).models.values()}
+    costs = after.table("costs").to_pylist()
+    fitted = {row["model"] for row in costs if row["stage"] == "final fit"}
+    assert fitted == {name for name in served if not name.startswith("blend")}
+    assert all(row["peak_megabytes"] > 0 for row in costs)
     assert after.table("evaluation").equals(other.table("evaluation"))
     assert lists_of(after, interactions).equals(lists_of(other, interactions))
     assert steps.train_models(interactions, crashed, PROTOCOL)[1] is False, "what was trained is trained again"

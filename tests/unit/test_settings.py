@@ -23,6 +23,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_LANDING="/data/landing",
         ZHIYING_TIME_ZONE="Asia/Shanghai",
         ZHIYING_LIST_LENGTH="7",
+        ZHIYING_CANDIDATES="als_joint, rising",
         ZHIYING_AS_OF="2026-01-31T08:00:00+08:00",
         OTHER="ignored",
     )
@@ -30,6 +31,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.landing == Path("/data/landing")
     assert settings.time_zone == "Asia/Shanghai"
     assert settings.list_length == 7
+    assert settings.candidates == ("als_joint", "rising")
     assert settings.as_of == datetime(2026, 1, 31)
 
 
@@ -81,7 +83,13 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
     settings = read(tmp_path)
     assert settings.fingerprint() == read(tmp_path).fingerprint()
     assert settings.fingerprint() == settings.with_options(memory_limit="1GB", keep_publications=2).fingerprint()
-    for changed in ({"time_zone": "Asia/Shanghai"}, {"list_length": 3}, {"as_of": datetime(2020, 1, 1)}, {"seed": 1}):
+    for changed in (
+        {"time_zone": "Asia/Shanghai"},
+        {"list_length": 3},
+        {"as_of": datetime(2020, 1, 1)},
+        {"seed": 1},
+        {"candidates": ("als",)},
+    ):
         assert settings.with_options(**changed).fingerprint() != settings.fingerprint()
 
 

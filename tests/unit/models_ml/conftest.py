@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from models_ml import EvaluationConfig, Interactions, SelectionConfig, interactions_from_arrow
+from models_ml.retrieval import TopK
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MakeTable = Callable[..., pa.Table]
@@ -65,6 +66,18 @@ def make() -> Callable[..., Interactions]:
         return interactions_from_arrow(preference_table(rows, consumed), domains=domains)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def own_taste() -> Callable[[Interactions, TopK], float]:
+    """Share of the listed items of the planted world whose taste is the person's."""
+
+    def share(people: Interactions, lists: TopK) -> float:
+        person = np.array([int(key[1:]) % 4 for key in people.user_keys.to_pylist()])
+        item = np.array([int(key.split(":")[1]) % 4 for key in people.item_keys.to_pylist()])
+        return float((item[lists.items] == person[:, None])[lists.items >= 0].mean())
+
+    return share
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,39 @@ def test_reciprocal_ranks_skip_what_is_consumed_and_break_ties_by_item():
     np.testing.assert_allclose(values, [[0, 1 / 63, 1 / 61, 1 / 62, 0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("mean", [0.0, 50.0])
+def test_scores_are_standardised_alike_whether_few_or_many_are_known(share, mean):
+    """Person by person with NumPy in double precision; the last knows nothing, the one before scores all alike."""
+    random = np.random.default_rng(3)
+    scores = random.normal(mean, 1, (30, 400)).astype(np.float32)
+    scores[28] = mean
+    scores[random.random(scores.shape) > share] = -np.inf
+    scores[29] = -np.inf
+    hidden = random.random(scores.shape) < 0.05
+    values, has_say = calibrated(scores, tuple(np.nonzero(hidden)), "score")
+    for person, known in enumerate(np.isfinite(scores)):
+        own = scores[person][known & ~hidden[person]].astype(float)
+        assert has_say[person] == bool(own.size)
+        spread = own.std() if own.size and own.std() > 0 else np.inf
+        expected = np.zeros(400)
+        if own.size:
+            expected[known] = (scores[person][known] - own.mean()) / spread
+            expected[~known] = expected[known & ~hidden[person]].min()
+        np.testing.assert_allclose(values[person], expected, atol=1e-4 * (1 + mean))
+
+
+def test_reciprocal_ranks_are_those_of_a_stable_sort():
+    scores = np.random.default_rng(4).integers(-3, 4, (9, 50)).astype(np.float32) / 3
+    scores[scores == 0] *= -1
+    scores[:, ::7] = -np.inf
+    values, _ = calibrated(scores, consumed_places(world(9, 50), range(50)), "reciprocal_rank")
+    for person in range(9):
+        order = np.argsort(-scores[person], kind="stable")[: np.isfinite(scores[person]).sum()]
+        np.testing.assert_allclose(values[person, order], 1 / (61 + np.arange(len(order))), rtol=1e-6)
+    assert not values[:, ::7].any()
+
+
 def test_the_scale_of_a_member_does_not_matter():
     random = np.random.default_rng(0)
     first, second = random.random((6, 12)), random.random((6, 12))
@@ -180,7 +213,7 @@ def test_nobody_to_judge_by_gives_equal_weights():
 
 def test_a_configuration_goes_through_json_with_its_members():
     inner = BlendConfig(MEMBERS[:2], (0.5, 0.5), "reciprocal_rank")
-    config = BlendConfig((inner, MEMBERS[2]), (0.8, 0.2), label="blend_warm")
+    config = BlendConfig((inner, MEMBERS[2]), (0.8, 0.2), label="blend_warm", segment="warm")
     again = config_from_json(json.loads(json.dumps(config.to_json())))
     assert again == config
     assert again.fingerprint() == config.fingerprint()

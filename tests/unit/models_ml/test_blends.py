@@ -5,7 +5,7 @@ import pytest
 
 from models_ml.als import ALSConfig
 from models_ml.blend import BlendConfig
-from models_ml.blends import BLENDED_SEGMENTS, blend_candidates, segment_of
+from models_ml.blends import BLENDED_SEGMENTS, blend_candidates
 from models_ml.evaluation import EvaluationConfig, evaluation_task
 from models_ml.neighbours import ItemNeighboursConfig
 from models_ml.popularity import PopularityConfig, fit_popularity
@@ -47,7 +47,7 @@ def test_each_segment_has_a_blend_of_its_best_model_of_each_kind(validation, fou
     assert set(blends) <= {f"blend_{segment}" for segment in BLENDED_SEGMENTS}
     config = blends["blend_warm"].config
     assert isinstance(config, BlendConfig)
-    assert config.name == "blend_warm"
+    assert (config.name, config.segment) == ("blend_warm", "warm")
     assert len({member.kind for member in config.members}) == len(config.members) == 3
     best = max(("als", "als_joint"), key=lambda name: found[name].scores["film", "warm"])
     assert found[best].config in config.members
@@ -93,13 +93,6 @@ def test_too_few_people_or_members_make_no_blend(validation, found):
     assert blends_of(validation, found, members=1) == {}
     unfitted = {name: dataclasses.replace(trial, model=None) for name, trial in found.items()}
     assert blends_of(validation, unfitted) == {}
-
-
-def test_the_name_of_a_blend_says_its_segment():
-    assert segment_of("blend_few") == "few"
-    assert segment_of("blend") is None
-    assert segment_of("als_joint") is None
-    assert segment_of("warm") is None
 
 
 def test_blends_are_recorded_with_the_other_trials(validation, found):

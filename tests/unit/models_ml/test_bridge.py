@@ -33,14 +33,6 @@ def test_weights_and_prior_are_those_of_a_ridge_regression(planted: Interactions
     np.testing.assert_allclose(span.prior, expected.intercept_, atol=1e-6)
 
 
-def test_people_who_are_new_to_a_side_get_their_own_taste_there(planted: Interactions) -> None:
-    """Persons 10 to 19 have no film; nine of ten films that people take are of the taste person % 4."""
-    model = fit_bridge(planted, BridgeConfig(regularization=20.0))
-    people = planted.take(np.arange(10, 20))
-    items = model.top_k(people, planted.domain_range("film"), 5).items
-    assert (items % 4 == (np.arange(10, 20) % 4)[:, None]).all()
-
-
 def test_without_evidence_it_is_popularity_among_people_on_both_sides(planted: Interactions) -> None:
     model = fit_bridge(planted, BridgeConfig(regularization=1e12, activity_discount=0.0))
     linked = planted.people_with_history("film") & planted.people_with_history("knowledge")
@@ -65,12 +57,6 @@ def test_active_people_count_less_by_the_discount(make: Make) -> None:
     person = interactions.take(interactions.positions_of_users(pa.array(["new"])))
     scores = model.scores(person, interactions.domain_range("film"))[0]
     np.testing.assert_allclose(scores, [0.75, 0.25, 0.25, 0.25], rtol=1e-6)
-
-
-def test_who_is_on_the_target_only_gets_no_list(planted: Interactions) -> None:
-    model = fit_bridge(planted, BridgeConfig())
-    lists = model.top_k(planted.take(np.arange(12)), planted.domain_range("film"), 5)
-    assert lists.lengths.tolist() == [0] * 10 + [5] * 2
 
 
 def test_only_the_items_with_the_most_people_are_looked_at(planted: Interactions) -> None:
@@ -104,44 +90,6 @@ def test_prior_and_all_contributions_make_the_score(planted: Interactions, most_
             np.testing.assert_allclose(reasons.shares[person, place][named], positive / score, rtol=1e-3)
             if len(positive):
                 assert reasons.items[person, place, 0] == past[weights.argmax()]
-
-
-def test_lists_of_both_sides_at_once_are_those_of_each(planted: Interactions) -> None:
-    model = fit_bridge(planted, BridgeConfig())
-    both = model.scores(planted, range(planted.shape[1]))
-    for domain in planted.domains:
-        columns = planted.domain_range(domain)
-        np.testing.assert_array_equal(both[:, columns.start : columns.stop], model.scores(planted, columns))
-
-
-def test_a_model_comes_back_from_its_arrays(planted: Interactions) -> None:
-    config = BridgeConfig()
-    model = fit_bridge(planted, config)
-    again = type(model).from_arrays(model.to_arrays(), config)
-    columns = planted.domain_range("knowledge")
-    np.testing.assert_array_equal(again.scores(planted, columns), model.scores(planted, columns))
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [("a", "film:1", 5.0, 0)],
-        [("a", "film:1", 5.0, 0), ("a", "knowledge:1", 5.0, 0)],
-        [("a", "film:1", 0.0, 0), ("a", "knowledge:1", 0.0, 0)],
-        [(user, item, 5.0, 0) for user in "ab" for item in ("film:1", "knowledge:1")],
-    ],
-    ids=["nothing", "one entry", "one person on both", "nothing liked", "everyone has everything"],
-)
-def test_odd_worlds_end_well(make: Make, rows: list[tuple[str, str, float, int]]) -> None:
-    interactions = make(rows)
-    model = fit_bridge(interactions, BridgeConfig(liked_at=3.75))
-    for domain in interactions.domains:
-        columns = interactions.domain_range(domain)
-        lists = model.top_k(interactions, columns, 3)
-        assert (lists.lengths == 0).all()
-        assert not np.isnan(model.scores(interactions, columns)).any()
-        assert (model.explain(interactions, lists.items).items == -1).all()
 
 
 def test_wrong_parameters_are_named() -> None:

@@ -138,14 +138,6 @@ def test_more_periods_than_allowed_are_made_longer(make: Make) -> None:
     assert model.describe()["period_days"] == pytest.approx(60.5, abs=0.01)
 
 
-def test_a_model_comes_back_from_its_arrays(planted: Interactions) -> None:
-    config = ContemporaryPopularityConfig(half_life_days=3.0)
-    model = fit_contemporary_popularity(planted, config)
-    again = type(model).from_arrays(model.to_arrays(), config)
-    columns = planted.domain_range("film")
-    np.testing.assert_array_equal(again.scores(planted, columns), model.scores(planted, columns))
-
-
 def test_wrong_parameters_are_named() -> None:
     with pytest.raises(ValueError, match="half-lives"):
         ContemporaryPopularityConfig(half_life_days=0.0)
@@ -153,24 +145,3 @@ def test_wrong_parameters_are_named() -> None:
         ContemporaryPopularityConfig(breadth=-1.0)
     with pytest.raises(ValueError, match="most_periods"):
         ContemporaryPopularityConfig(most_periods=0)
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [("a", "film:1", 5.0, 0)],
-        [("a", "film:1", 0.0, 0), ("b", "knowledge:1", 0.0, 0)],
-        [(user, item, 5.0, 0) for user in "ab" for item in ("film:1", "knowledge:1")],
-    ],
-    ids=["nothing", "one entry", "nothing liked", "everyone has everything"],
-)
-def test_odd_worlds_end_well(make: Make, rows: list[tuple[str, str, float, int]]) -> None:
-    interactions = make(rows)
-    model = fit_contemporary_popularity(interactions, ContemporaryPopularityConfig(own_half_life_days=30.0))
-    for domain in interactions.domains:
-        columns = interactions.domain_range(domain)
-        lists = model.top_k(interactions, columns, 3)
-        assert (lists.lengths == 0).all()
-        assert not np.isnan(model.scores(interactions, columns)).any()
-        assert (model.explain(interactions, lists.items).items == -1).all()

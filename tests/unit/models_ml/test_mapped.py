@@ -41,32 +41,11 @@ def test_the_map_is_that_of_a_weighted_ridge_regression(planted: Interactions) -
     np.testing.assert_allclose(model.offsets[columns.start : columns.stop], y @ expected.intercept_, atol=1e-4)
 
 
-@pytest.mark.parametrize(("target", "people"), [("film", range(10, 20)), ("knowledge", range(10))])
-def test_people_who_are_new_to_a_side_get_their_own_taste_there(
-    planted: Interactions, model: MappedModel, target: str, people: range
-) -> None:
-    """Nine of ten items that people take are of the taste person % 4; these people have the other side only."""
-    columns = planted.domain_range(target)
-    items = model.top_k(planted.take(np.array(people)), columns, 5).items
-    assert ((items - columns.start) % 4 == (np.array(people) % 4)[:, None]).all()
-
-
 def test_a_strong_ridge_gives_everyone_what_the_mean_person_likes(planted: Interactions) -> None:
     model = fit_mapped(planted, MappedConfig(factors=6, regularization=1.0, alpha=5.0, iterations=4, ridge=1e9))
     columns = planted.domain_range("film")
     scores = model.scores(planted.take(np.arange(10, 20)), columns)
     np.testing.assert_allclose(scores, np.tile(model.offsets[columns.start : columns.stop], (10, 1)), atol=1e-5)
-
-
-def test_history_on_the_target_itself_changes_nothing(planted: Interactions, model: MappedModel) -> None:
-    columns = planted.domain_range("film")
-    elsewhere = planted.where(planted.domain_mask("knowledge"))
-    np.testing.assert_array_equal(model.scores(elsewhere, columns), model.scores(planted, columns))
-
-
-def test_who_is_on_the_target_only_gets_no_list(planted: Interactions, model: MappedModel) -> None:
-    lists = model.top_k(planted.take(np.arange(12)), planted.domain_range("film"), 5)
-    assert lists.lengths.tolist() == [0] * 10 + [5] * 2
 
 
 def test_offset_and_all_contributions_make_the_score(planted: Interactions, model: MappedModel) -> None:
@@ -95,16 +74,6 @@ def test_offset_and_all_contributions_make_the_score(planted: Interactions, mode
                 assert total == pytest.approx(own[person, item], rel=1e-3)
 
 
-def test_lists_are_ranked_by_scores(planted: Interactions, model: MappedModel) -> None:
-    people, columns = planted.take(np.arange(10, 40)), planted.domain_range("film")
-    lists = model.top_k(people, columns, 5)
-    scores = model.scores(people, columns)
-    scores[people.consumed()[:, columns.start : columns.stop].toarray()] = -np.inf
-    np.testing.assert_allclose(lists.scores, -np.sort(-scores, axis=1)[:, :5], rtol=1e-5)
-    everything = model.top_k(people, range(planted.shape[1]), 5)
-    assert (everything.lengths == 5).all()
-
-
 def test_with_three_platforms_all_others_are_the_source(make: Make) -> None:
     rows = [
         (f"u{person:02}", f"{domain}:{item}", 5.0, 0)
@@ -119,36 +88,6 @@ def test_with_three_platforms_all_others_are_the_source(make: Make) -> None:
     # Persons 0 and 1 have knowledge only, 2 and 3 knowledge and music.
     items = model.top_k(interactions.take(np.arange(4)), columns, 3).items
     assert (items % 2 == (np.arange(4) % 2)[:, None]).all()
-
-
-def test_the_same_world_gives_the_same_bits_and_comes_back_from_its_arrays(
-    planted: Interactions, model: MappedModel
-) -> None:
-    columns = planted.domain_range("film")
-    for other in (fit_mapped(planted, CONFIG), MappedModel.from_arrays(model.to_arrays(), CONFIG)):
-        np.testing.assert_array_equal(other.scores(planted, columns), model.scores(planted, columns))
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [("a", "film:1", 5.0, 0)],
-        [("a", "film:1", 5.0, 0), ("a", "knowledge:1", 5.0, 0)],
-        [("a", "film:1", 0.0, 0), ("a", "knowledge:1", 0.0, 0)],
-        [(user, item, 5.0, 0) for user in "ab" for item in ("film:1", "knowledge:1")],
-    ],
-    ids=["nothing", "one entry", "one person on both", "nothing liked", "everyone has everything"],
-)
-def test_odd_worlds_end_well(make: Make, rows: list[tuple[str, str, float, int]]) -> None:
-    interactions = make(rows)
-    model = fit_mapped(interactions, CONFIG)
-    for domain in interactions.domains:
-        columns = interactions.domain_range(domain)
-        lists = model.top_k(interactions, columns, 3)
-        assert (lists.lengths == 0).all()
-        assert not np.isnan(model.scores(interactions, columns)).any()
-        assert (model.explain(interactions, lists.items).items == -1).all()
 
 
 def test_wrong_parameters_are_named() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from implicit.nearest_neighbours import CosineRecommender
-from scipy.sparse import csr_matrix
 from sklearn.neighbors import NearestNeighbors
 
 from models_ml.neighbours import (
@@ -16,8 +16,6 @@ from models_ml.neighbours import (
     UserNeighboursModel,
     fit_item_neighbours,
     fit_user_neighbours,
-    item_cosines,
-    user_cosines,
 )
 
 # The worked example of the article that the project began with: how people 1 to 3 rate works A to E.
@@ -39,11 +37,11 @@ def ratings(make, hidden=()):
     return make(rows)
 
 
-def test_cosines_of_the_worked_example():
-    matrix = csr_matrix(np.array(RATINGS, dtype=np.float32))
+def test_cosines_of_the_worked_example(make):
+    world = ratings(make)
     # By hand: 1 and 2 share 12 + 20 + 12 + 15 + 20 = 79, with squared lengths 91 and 75; and so on.
     expected = {(0, 1): 79 / math.sqrt(91 * 75), (0, 2): 60 / math.sqrt(91 * 51), (1, 2): 58 / math.sqrt(75 * 51)}
-    found = user_cosines(matrix)
+    found = fit_user_neighbours(world, UserNeighboursConfig()).cosines(world)
     for (first, second), value in expected.items():
         assert value == pytest.approx(cosine(RATINGS[first], RATINGS[second]))
         assert found[first, second] == found[second, first] == pytest.approx(value, abs=1e-6)
@@ -52,10 +50,9 @@ def test_cosines_of_the_worked_example():
     works = list(zip(*RATINGS, strict=True))
     # A and B: 20 + 12 + 4 = 36, squared lengths 29 and 45.
     assert cosine(works[0], works[1]) == pytest.approx(36 / math.sqrt(29 * 45))
-    found = item_cosines(matrix)
-    for first in range(5):
-        for second in range(5):
-            assert found[first, second] == pytest.approx(cosine(works[first], works[second]), abs=1e-6)
+    found = fit_item_neighbours(world, ItemNeighboursConfig(shrinkage=0)).weights
+    for first, second in itertools.permutations(range(5), 2):
+        assert found[first, second] == pytest.approx(cosine(works[first], works[second]), abs=1e-6)
 
 
 def test_the_prediction_of_the_worked_example_is_the_weighted_mean_of_the_neighbours(make):
@@ -64,7 +61,7 @@ def test_the_prediction_of_the_worked_example_is_the_weighted_mean_of_the_neighb
     # Person 1 has not rated E; people 2 and 3 gave it 5 and 3. Their cosines are over all that each has rated.
     to_second, to_third = cosine([4, 5, 3, 5, 0], RATINGS[1]), cosine([4, 5, 3, 5, 0], RATINGS[2])
     expected = (to_second * 5 + to_third * 3) / (to_second + to_third)
-    found = model.scores(world, range(5))[0, 4] * model.scale
+    found = model.scores(world, range(5))[0, 4] * model.scale.mean
     assert found == pytest.approx(expected, rel=1e-5)
     lists = model.top_k(world, range(5), 2)
     assert lists.items[0].tolist() == [4, -1]
@@ -192,6 +189,22 @@ def test_reasons_of_user_neighbours_are_what_makes_the_neighbours_similar(plante
             np.testing.assert_allclose(by_item[named], np.sort(by_item[by_item > 0])[::-1], rtol=1e-4)
             shares = reasons.shares[person, place, : len(named)]
             np.testing.assert_allclose(shares, by_item[named] / by_item.sum(), rtol=1e-3)
+
+
+def test_reasons_of_user_neighbours_do_not_depend_on_the_blocks(planted, monkeypatch):
+    """Also where people have one past item or 20, and no neighbour or 60: what fills up a block must add nothing."""
+    random = np.random.default_rng(4)
+    thinned = planted.where(random.random(planted.entries) < random.uniform(0, 1, planted.shape[0])[planted.rows])
+    model = fit_user_neighbours(thinned.take(np.arange(0, 240, 3)), UserNeighboursConfig(neighbours=60))
+    neighbours = np.diff(model.cosines(thinned).indptr)
+    assert len(set(neighbours.tolist())) > 20
+    lists = model.top_k(thinned, thinned.domain_range("film"), 4)
+    together = model.explain(thinned, lists.items)
+    monkeypatch.setattr("models_ml.neighbours.BLOCK_BYTES", 1)
+    one_by_one = model.explain(thinned, lists.items)
+    np.testing.assert_array_equal(together.items, one_by_one.items)
+    np.testing.assert_allclose(together.shares, one_by_one.shares, rtol=1e-5)
+    assert (together.items >= 0).sum() > 500
 
 
 def test_an_item_that_no_neighbour_knows_has_no_score(make):

@@ -77,6 +77,24 @@ def test_the_same_seed_tries_the_same(validation):
     assert once != tried(validation, SearchConfig(trials=6, seed=6))[1]
 
 
+def test_parameters_that_do_not_go_together_are_resolved_before_they_are_tried(validation):
+    def never_right_from_5(parameters):
+        return {**parameters, "side": "left"} if parameters["level"] >= 5 else parameters
+
+    listed = ({"level": 6.0, "side": "right"}, {"level": 6.0, "side": "left"}, {"level": 4.0, "side": "right"})
+    space = dataclasses.replace(SPACE, first=listed, resolve=never_right_from_5)
+    before = len(validation.records)
+    best = search("knobs", space, validation, ["film"], closeness, fit, SearchConfig())
+    assert best.config == Knobs(level=6.0, side="left")
+    # The second is the first once more.
+    assert sum(row["segment"] == "all" for row in validation.records[before:]) == 2
+
+
+def test_what_was_found_before_a_parameter_came_or_went_is_still_tried(validation):
+    space = dataclasses.replace(SPACE, first=({"level": 4.0, "gone": 7},))
+    assert search("knobs", space, validation, ["film"], closeness, fit, SearchConfig()).config == Knobs(level=4.0)
+
+
 def test_a_configuration_that_cannot_be_fitted_loses_and_says_why(validation):
     space = dataclasses.replace(SPACE, first=({"level": 9.5}, {"level": 1.0}))
     before = len(validation.records)

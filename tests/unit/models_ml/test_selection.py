@@ -8,12 +8,13 @@ import pytest
 
 from models_ml import FittedModels, Selection, fit_models, select_models
 from models_ml.als import ALSConfig
+from models_ml.costs import COSTS_SCHEMA
 from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import config_from_json
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
-from models_ml.selection import COSTS_SCHEMA, SERVED, choose_champions
+from models_ml.selection import SERVED, choose_champions, validation_of
 from models_ml.split import split_interactions
 
 
@@ -170,6 +171,37 @@ def test_the_search_never_sees_the_test_part(planted, quick):
     weight[held.tocsr().data - 1] = 0.0
     spoiled = dataclasses.replace(planted, weight=weight, strength=weight.copy())
     assert select_models(spoiled, quick).search.equals(select_models(planted, quick).search)
+
+
+def test_an_item_that_is_hidden_from_training_takes_no_place_in_the_search(planted, quick):
+    outer = split_interactions(planted, quick.split)
+    assert outer.hidden_items.any()
+    for task in validation_of(outer, quick).tasks.values():
+        assert task.excluded[outer.hidden_items].all()
+        assert not task.catalogue[outer.hidden_items].any()
+
+
+@pytest.mark.parametrize("choose_as_of", [True, False])
+def test_what_is_judged_at_one_point_in_time_is_chosen_without_the_future_only_where_asked_for(
+    planted, quick, choose_as_of
+):
+    """Whatever comes after the point in time, the choice for it is the same."""
+    at_once = split_interactions(planted, dataclasses.replace(quick.split, kind="global_time"))
+    taste = np.array([int(key.split(":")[1]) % 4 for key in planted.item_keys.to_pylist()])
+    # After that, everybody turns to the most popular taste: personal models lose, which a choice by then cannot know.
+    later = planted.last_at > at_once.split_at
+    weight = np.where(later & (taste[planted.indices] != 0), 0, planted.weight).astype(np.float32)
+    turned = dataclasses.replace(planted, weight=weight, strength=weight.copy())
+    config = dataclasses.replace(quick, choose_as_of=choose_as_of)
+
+    def judged(world):
+        return {
+            (row["model"], row["target_domain"], row["segment"], row["model_version"].rsplit("-", 1)[0])
+            for row in select_models(world, config).evaluation.to_pylist()
+            if row["split"] == "global_time" and row["is_champion"]
+        }
+
+    assert (judged(turned) == judged(planted)) == choose_as_of
 
 
 def test_a_budget_adds_configurations(planted, quick):

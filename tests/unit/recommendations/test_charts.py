@@ -79,7 +79,7 @@ def test_models_are_sorted_and_the_champion_stands_out(drawn):
         "only the metric, the cutoff and the split that decides"
     )
     champion, other = warm.patches[1].get_facecolor()[:3], warm.patches[0].get_facecolor()[:3]
-    assert champion == pytest.approx(to_rgb("#0b6e4f"))
+    assert champion == pytest.approx(to_rgb("#2a9d76"))
     assert other != champion
 
 
@@ -119,6 +119,23 @@ def test_the_title_fits_a_picture_of_one_panel(drawn):
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width
     assert len(figure.axes) == 1, "no frame for a target without figures"
+
+
+def test_the_titles_of_all_panels_are_inside_the_picture(drawn):
+    evaluation_png(
+        table(
+            *(
+                row("contemporary_popularity", 0.1, segment=segment, target_domain="knowledge")
+                for segment in ("warm", "new")
+            )
+        )
+    )
+    figure = drawn[0]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [axis.title.get_window_extent(renderer) for axis in figure.axes]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_the_same_figures_are_the_same_bytes():

@@ -6,8 +6,8 @@ import pytest
 from dagster import AssetCheckSeverity
 
 from models_ml.audiences import AUDIENCE_SCHEMA
+from models_ml.costs import COSTS_SCHEMA
 from models_ml.rules import RulesReport
-from models_ml.selection import COSTS_SCHEMA
 from orchestration.recommendations.assets import costs_table, judge_rules
 from orchestration.recommendations.checks import judge_audiences, judge_champions
 from orchestration.recommendations.memory import PeakMemory

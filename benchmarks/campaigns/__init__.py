@@ -1,0 +1,1 @@
+"""Figures about campaigns: allocation, experiments, uplift, off-policy evaluation."""

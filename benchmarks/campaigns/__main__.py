@@ -1,0 +1,39 @@
+"""All figures about campaigns, by one command.
+
+Usage: python -m benchmarks.campaigns [--hillstrom DIR] [--open-bandit DIR] [--only PART ...] [--out FOLDER]
+
+The first DIR holds `hillstrom.csv.gz`, the second the sample of the Open Bandit data with its folders `random` and `bts`. A part
+whose data is not given is skipped and says so; allocation needs none, and experiments are simulated without. Parts: allocation, experiments, uplift, off_policy. Writes
+`figures.json` (everything) and `figures.md` (what is required, and whether it holds); parts that are not run keep their figures.
+Exit status 1 if a requirement does not hold.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.campaigns import allocation, experiments, off_policy, uplift
+from benchmarks.figures import on_data, run_parts
+
+PARTS = ("allocation", "experiments", "uplift", "off_policy")
+
+
+def main() -> int:
+    """Runs the parts one after the other."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--hillstrom", type=Path, metavar="DIR")
+    parser.add_argument("--open-bandit", type=Path, metavar="DIR")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, metavar="FOLDER")
+    arguments = parser.parse_args()
+    runs = {
+        "allocation": allocation.run,
+        "experiments": lambda: experiments.run(arguments.hillstrom),
+        "uplift": on_data(uplift.run, arguments.hillstrom),
+        "off_policy": on_data(off_policy.run, arguments.open_bandit),
+    }
+    return run_parts("Figures about campaigns", "python -m benchmarks.campaigns", runs, arguments.only, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

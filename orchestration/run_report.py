@@ -1,0 +1,124 @@
+"""The report of a run: one page in a file, for whoever was not at the terminal.
+
+Holds how the page is laid out; its figures are those of `orchestration.console.run_summary`, its picture is drawn in
+`orchestration.recommendations.charts`. The page needs no other file and no network.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.recommendations.charts import evaluation_png
+
+_STYLE = (
+    "body{font:15px/1.5 sans-serif;color:#1f2933;max-width:84rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #d8dee4}"
+    "td.number{text-align:right}img{max-width:100%}"
+)
+
+
+def write_report(file: Path, summary: Mapping[str, Any]) -> Path:
+    """Writes the page of a run, with the evaluation of the models that readers see.
+
+    Args:
+        file: Where to; the folder exists.
+        summary: From `run_summary`.
+
+    Returns:
+        The file.
+    """
+    made = summary["publication"]
+    picture = None if made is None else _published_picture(Path(made["file"]))
+    file.write_text(render_report(summary, picture), encoding="utf-8")
+    return file
+
+
+def render_report(summary: Mapping[str, Any], picture: bytes | None) -> str:
+    """The page as HTML.
+
+    Args:
+        summary: From `run_summary`.
+        picture: The evaluation as PNG; None if nobody could be evaluated.
+    """
+    made = summary["publication"]
+    parts = [
+        f"<h1>{_headline(summary)}</h1>",
+        *(f"<p><strong>{escape(error)}</strong></p>" for error in summary["errors"]),
+    ]
+    checks = summary["checks"]
+    failed = [
+        (word, check["name"], check["asset"], check["description"])
+        for word, found in (("failed", checks["blocking_failed"]), ("warns", checks["warned"]))
+        for check in found
+    ]
+    parts.append(f"<h2>Checks</h2><p>{checks['evaluated']:,} evaluated, {len(failed)} did not pass.</p>")
+    if failed:
+        parts.append(_table(("", "check", "on", "what was found"), failed))
+    if made is None:
+        parts.append("<p>No publication yet.</p>")
+    else:
+        parts.append(
+            f"<h2>What readers see</h2><p>Publication {escape(made['id'])}, as of {escape(made['as_of'])}.</p>"
+        )
+        parts.append("<h3>Champions</h3>")
+        parts.append(
+            _table(
+                ("target", "segment", "people", "model", "NDCG@10", "95 % interval", "popularity"),
+                [
+                    (
+                        champion["target_domain"],
+                        champion["segment"],
+                        champion["users"],
+                        champion["model"],
+                        f"{champion['value']:.4f}",
+                        f"{champion['ci_low']:.4f} to {champion['ci_high']:.4f}",
+                        f"{champion['popularity']:.4f}",
+                    )
+                    for champion in made["champions"]
+                ],
+            )
+        )
+        parts.append(
+            "<p>Nobody could be evaluated: too few interactions.</p>"
+            if picture is None
+            else '<p><img alt="Evaluation of all models by target and segment" '
+            f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></p>'
+        )
+        parts.append("<h3>Rows</h3>" + _table(("table", "rows"), sorted(made["rows"].items())))
+    parts.append(f"<h2>Time</h2><p>{summary['seconds']:,.1f} s in all.</p>")
+    parts.append(_table(("step", "seconds"), summary["step_seconds"].items()))
+    parts.append(f"<p>Everything the steps printed: {escape(Path(summary['log']).name)}, beside this file.</p>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Zhiying: a run</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    if summary["interrupted"]:
+        return "Interrupted: readers keep the publication that they had"
+    if not summary["succeeded"]:
+        return "Not published: readers keep the publication that they had"
+    return "Published" if summary["is_new"] else "Done: readers see the same publication as before"
+
+
+def _published_picture(publication: Path) -> bytes | None:
+    with duckdb.connect(str(publication), read_only=True) as connection:
+        return evaluation_png(connection.execute("from recommendations.evaluation").to_arrow_table())
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    return f"<table><tr>{head}</tr>{''.join(_row(row) for row in rows)}</table>"
+
+
+def _row(values: Sequence[Any]) -> str:
+    cells = (
+        f'<td class="number">{value:,}</td>' if isinstance(value, int | float) else f"<td>{escape(str(value))}</td>"
+        for value in values
+    )
+    return f"<tr>{''.join(cells)}</tr>"

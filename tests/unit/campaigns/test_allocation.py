@@ -1,0 +1,339 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ortools.graph.python import min_cost_flow
+
+from models_ml.campaigns.allocation import (
+    REASONS,
+    AllocationConfig,
+    allocate,
+    person_reasons,
+)
+from models_ml.campaigns.allocation_problem import (
+    NO_ITEM,
+    Candidates,
+    ContactCap,
+    Contacts,
+    Limits,
+    Problem,
+    even_pacing,
+)
+from models_ml.campaigns.violations import violations
+
+EXACT, LP, PRICES = (AllocationConfig(method=method) for method in ("exact", "lp", "prices"))
+METHODS = (EXACT, LP, PRICES)
+
+
+def candidates(*rows):
+    """Rows of person, campaign, item, day, channel, value, cost."""
+    columns = np.array(rows, float).reshape(-1, 7).T
+    return Candidates(*columns[:5].astype(np.int64), *columns[5:])
+
+
+def problem_of(*rows, people=3, days=1, channels=1, budget=(100.0, 100.0), earlier=(), **limits):
+    contacts = np.array(earlier, np.int64).reshape(-1, 3).T
+    stated = Limits(np.array(budget, float), **limits)
+    return Problem(people, days, channels, candidates(*rows), stated, Contacts(*contacts))
+
+
+def random_problem(seed, rows=12, people=4, whole=False, reach=True):
+    """A small problem in which everything can bind."""
+    rng = np.random.default_rng(seed)
+    campaigns, items, days, channels, segments = 3, 3, rng.integers(1, 5), rng.integers(1, 3), 2
+    count = rng.integers(0, rows + 1)
+    value = rng.normal(1, 1.5, count)
+    cost = np.ones(count) if whole else rng.uniform(0, 2, count)
+    drawn = Candidates(
+        *(rng.integers(0, most, count) for most in (people, campaigns)),
+        rng.integers(NO_ITEM, items, count),
+        *(rng.integers(0, most, count) for most in (days, channels)),
+        np.round(value) if whole else value,
+        cost,
+    )
+    earlier = rng.integers(0, 4)
+    some = rng.random(6) < 0.5
+    limits = Limits(
+        budget=rng.choice([0.0, 1.0, 2.5, np.inf], campaigns),
+        day_budget=rng.choice([0.5, 1.5, np.inf], (campaigns, days)) if some[0] else None,
+        total_budget=float(rng.choice([2.0, 4.0])) if some[1] else np.inf,
+        caps=tuple(
+            ContactCap(int(rng.integers(0, 3)), int(rng.integers(1, 5)), channel)
+            for channel in ((None, 0) if some[2] else (None,))
+        )
+        if some[3]
+        else (),
+        stock=rng.choice([0.0, 1.0, 2.0, np.inf], items) if some[4] else None,
+        segment=rng.integers(-1, segments, people),
+        minimum_reach=rng.integers(0, 3, segments) if some[5] and reach else None,
+    )
+    return Problem(
+        people,
+        int(days),
+        int(channels),
+        drawn,
+        limits,
+        Contacts(
+            rng.integers(0, people, earlier), rng.integers(-4, days + 1, earlier), rng.integers(0, channels, earlier)
+        ),
+    )
+
+
+def objective(problem, chosen):
+    """Value less the penalty, counted from the rows."""
+    rows, limits = problem.candidates.take(chosen), problem.limits
+    missing = 0
+    if limits.minimum_reach is not None:
+        for segment, minimum in enumerate(limits.minimum_reach):
+            missing += max(minimum - len({p for p in rows.person if limits.segment[p] == segment}), 0)
+    return rows.value.sum() - problem.reach_penalty * missing
+
+
+def best_of_all(problem):
+    """The best of all subsets of rows."""
+    rows = np.arange(problem.candidates.rows)
+    subsets = (np.array(s, np.int64) for n in range(len(rows) + 1) for s in itertools.combinations(rows, n))
+    return max(objective(problem, subset) for subset in subsets if not violations(problem, subset))
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_the_exact_choice_is_the_best_of_all_subsets_and_no_method_claims_more(block):
+    for seed in range(block * 30, block * 30 + 30):
+        problem = random_problem(seed, rows=7)
+        best = best_of_all(problem)
+        for config in METHODS:
+            found = allocate(problem, config)
+            assert not violations(problem, found.chosen), (seed, config.method)
+            assert found.objective == pytest.approx(objective(problem, found.chosen), abs=1e-9)
+            assert found.objective <= best + 1e-9, (seed, config.method)
+            assert found.upper_bound >= best - 1e-6 * max(1, abs(best)), (seed, config.method)
+        assert allocate(problem, EXACT).objective == pytest.approx(best, abs=1e-7), seed
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(METHODS), st.booleans())
+def test_no_limit_is_ever_broken(seed, config, whole):
+    problem = random_problem(seed, rows=200, people=30, whole=whole)
+    found = allocate(problem, config)
+    assert violations(problem, found.chosen) == []
+    assert found.objective <= found.upper_bound + 1e-6 * max(1, abs(found.upper_bound))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(1, 5), st.integers(0, 2))
+def test_more_budget_never_lowers_the_optimum(seed, more, campaign):
+    problem = random_problem(seed, rows=60, people=10)
+    budget = problem.limits.budget.copy()
+    budget[campaign] = budget[campaign] * more + more - 1
+    richer = Problem(
+        problem.people,
+        problem.days,
+        problem.channels,
+        problem.candidates,
+        Limits(**{**vars(problem.limits), "budget": budget}),
+        problem.earlier,
+    )
+    before, after = (allocate(one, EXACT) for one in (problem, richer))
+    assert after.lp_optimum >= before.lp_optimum - 1e-7 * max(1, abs(before.lp_optimum))
+    assert after.objective >= before.objective - 1e-7 * max(1, abs(before.objective))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_equal_costs_it_agrees_with_a_min_cost_flow(seed):
+    rng = np.random.default_rng(seed)
+    people, campaigns = 60, 4
+    person, campaign = np.nonzero(rng.random((people, campaigns)) < 0.7)
+    value = rng.integers(-20, 200, len(person))
+    places = rng.integers(5, 20, campaigns)
+    nothing = np.zeros(len(person), np.int64)
+    rows = Candidates(person, campaign, nothing, nothing, nothing, value.astype(float), np.full(len(person), 2.0))
+    problem = Problem(people, 1, 1, rows, Limits(2.0 * places))
+    flow = min_cost_flow.SimpleMinCostFlow()
+    source, sink = people + campaigns, people + campaigns + 1
+    for one in range(people):
+        flow.add_arc_with_capacity_and_unit_cost(source, one, 1, 0)
+        flow.add_arc_with_capacity_and_unit_cost(one, sink, 1, 0)
+    for one, to, worth in zip(person, campaign, value, strict=True):
+        flow.add_arc_with_capacity_and_unit_cost(int(one), people + int(to), 1, -int(worth))
+    for one, most in enumerate(places):
+        flow.add_arc_with_capacity_and_unit_cost(people + one, sink, int(most), 0)
+    flow.set_node_supply(source, people)
+    flow.set_node_supply(sink, -people)
+    assert flow.solve() == flow.OPTIMAL
+    assert allocate(problem, EXACT).value == pytest.approx(-flow.optimal_cost())
+    assert allocate(problem, LP).lp_optimum == pytest.approx(-flow.optimal_cost(), rel=1e-6)
+    assert allocate(problem, PRICES).value >= 0.97 * -flow.optimal_cost()
+
+
+@pytest.mark.parametrize(("config", "least"), [(LP, 0.998), (PRICES, 0.995)])
+@pytest.mark.parametrize("days", [1, 7])
+def test_a_middling_problem_is_solved_close_to_its_bound(config, least, days):
+    rng = np.random.default_rng(3)
+    people, campaigns = 3000, 5
+    person, campaign = np.nonzero(rng.random((people, campaigns)) < 0.6)
+    day = rng.integers(0, days, len(person))
+    value, cost = rng.lognormal(0, 0.7, len(person)) - 0.3, rng.uniform(0.1, 0.3, len(person))
+    budget = 0.15 * np.bincount(campaign, cost)
+    zero = np.zeros(len(person), np.int64)
+    limits = Limits(budget, even_pacing(budget, np.ones((campaigns, days), bool), 0.3), caps=(ContactCap(1, 3),))
+    problem = Problem(people, days, 1, Candidates(person, campaign, zero, day, zero, value, cost), limits)
+    found = allocate(problem, config)
+    assert violations(problem, found.chosen) == []
+    assert found.objective >= least * found.upper_bound
+
+
+def test_a_price_is_what_a_little_more_of_the_limit_adds():
+    for seed in range(60):
+        problem = random_problem(seed, rows=60, people=10, reach=False)
+        limits = problem.limits
+        if not np.isfinite(limits.total_budget):
+            continue
+        more = Limits(**{**vars(limits), "total_budget": limits.total_budget + 1e-5})
+        before, after = (
+            allocate(Problem(10, problem.days, problem.channels, problem.candidates, one, problem.earlier), EXACT)
+            for one in (limits, more)
+        )
+        gained = (after.lp_optimum - before.lp_optimum) / 1e-5
+        # A price is a subgradient: what the next unit adds is at most the price.
+        assert gained <= before.prices.total_budget + 1e-4, seed
+
+
+@pytest.mark.parametrize("config", METHODS)
+class TestEachLimit:
+    def test_the_better_of_two_overlapping_campaigns_is_taken(self, config):
+        problem = problem_of((0, 0, 0, 0, 0, 1, 1), (0, 1, 0, 0, 0, 2, 1))
+        found = allocate(problem, config)
+        assert found.chosen.tolist() == [1]
+        assert REASONS[found.reason[0]] == "better_campaign"
+
+    def test_a_budget_of_zero_buys_only_what_is_free(self, config):
+        problem = problem_of((0, 0, 0, 0, 0, 5, 1), (1, 0, 0, 0, 0, 1, 0), budget=(0.0, 0.0))
+        found = allocate(problem, config)
+        assert found.chosen.tolist() == [1]
+        assert REASONS[found.reason[0]] == "budget"
+
+    def test_no_candidates_give_an_empty_choice(self, config):
+        found = allocate(problem_of(), config)
+        assert len(found.chosen) == 0
+        assert (found.value, found.upper_bound, found.gap) == (0, 0, 0)
+        assert [REASONS[code] for code in person_reasons(problem_of(), found)] == ["no_candidate"] * 3
+
+    def test_people_put_off_by_contact_are_left_alone(self, config):
+        problem = problem_of((0, 0, 0, 0, 0, -1, 0), (1, 0, 0, 0, 0, 0, 0))
+        found = allocate(problem, config)
+        assert len(found.chosen) == 0
+        assert [REASONS[code] for code in found.reason] == ["not_worth_it"] * 2
+
+    def test_a_minimum_reach_contacts_the_least_harmed_and_says_so(self, config):
+        rows = [(0, 0, 0, 0, 0, -3, 0), (1, 0, 0, 0, 0, -1, 0), (2, 0, 0, 0, 0, 2, 0)]
+        segment, minimum = np.array([0, 0, 1]), np.array([1, 0])
+        found = allocate(problem_of(*rows, segment=segment, minimum_reach=minimum), config)
+        assert found.chosen.tolist() == [1, 2]
+        assert found.below_zero.tolist() == [1]
+        assert found.value == 1
+        assert found.missing_reach.tolist() == [0, 0]
+
+    def test_a_minimum_that_cannot_be_reached_is_reported(self, config):
+        problem = problem_of((0, 0, 0, 0, 0, 1, 1), segment=np.zeros(3, np.int64), minimum_reach=np.array([3]))
+        found = allocate(problem, config)
+        assert found.chosen.tolist() == [0]
+        assert found.missing_reach.tolist() == [2]
+
+    def test_a_minimum_reach_counts_people_not_contacts(self, config):
+        rows = [(0, 0, 0, 0, 0, 5, 1), (0, 0, 0, 1, 0, 5, 1), (1, 0, 0, 0, 0, 1, 1)]
+        limited = {"days": 2, "budget": (2.0,), "segment": np.zeros(3, np.int64), "minimum_reach": np.array([2])}
+        found = allocate(problem_of(*rows, **limited), config)
+        assert sorted(problem_of(*rows, **limited).candidates.person[found.chosen]) == [0, 1]
+
+    def test_a_window_counts_calendar_days_and_contacts_of_before(self, config):
+        rows = [(0, 0, 0, day, 0, 1, 0) for day in range(5)]
+        cap = (ContactCap(1, 3),)
+        found = allocate(problem_of(*rows, days=5, caps=cap), config)
+        assert len(found.chosen) == 2
+        found = allocate(problem_of(*rows, days=5, caps=cap, earlier=[(0, -1, 0)]), config)
+        assert found.chosen.tolist() in ([2], [3], [4])
+        assert REASONS[found.reason[0]] == "person_cap"
+
+    def test_a_cap_of_a_channel_leaves_the_others_free(self, config):
+        rows = [(0, 0, 0, day, channel, 1, 0) for day in range(2) for channel in range(2)]
+        found = allocate(problem_of(*rows, days=2, channels=2, caps=(ContactCap(1, 7, 0),)), config)
+        assert len(found.chosen) == 3
+
+    def test_stock_goes_to_those_with_the_most_value(self, config):
+        rows = [(0, 0, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, 3, 0), (2, 1, 0, 0, 0, 2, 0)]
+        found = allocate(problem_of(*rows, stock=np.array([2.0])), config)
+        assert found.chosen.tolist() == [1, 2]
+        assert REASONS[found.reason[0]] == "stock"
+
+    def test_a_day_budget_moves_people_to_another_day(self, config):
+        rows = [(person, 0, 0, day, 0, 2 - day, 1) for person in range(2) for day in range(2)]
+        limited = {"days": 2, "caps": (ContactCap(1, 7),), "day_budget": np.ones((2, 2))}
+        found = allocate(problem_of(*rows, **limited), config)
+        assert found.value == 3
+        assert violations(problem_of(*rows, **limited), found.chosen) == []
+
+    def test_it_keeps_the_probability_of_the_offer(self, config):
+        problem = problem_of((0, 0, 0, 0, 0, 1, 1), (0, 1, 0, 0, 0, 2, 1))
+        found = allocate(problem, config, offered=np.array([0.9, 0.72]))
+        np.testing.assert_array_equal(found.propensity, [np.nan, 0.72])
+
+    def test_the_same_problem_has_the_same_choice(self, config):
+        problem = random_problem(5, rows=200, people=30)
+        np.testing.assert_array_equal(allocate(problem, config).chosen, allocate(problem, config).chosen)
+
+
+def test_every_row_that_is_not_chosen_has_a_reason_that_holds():
+    for seed in range(60):
+        problem = random_problem(seed, rows=40, people=8, reach=False)
+        found = allocate(problem, EXACT)
+        for row in np.setdiff1d(np.arange(problem.candidates.rows), found.chosen):
+            if REASONS[found.reason[row]] == "not_worth_it":
+                assert problem.candidates.value[row] <= 0
+            else:
+                # What fits and is worth something is always chosen.
+                assert violations(problem, np.append(found.chosen, row)), (seed, row)
+
+
+def test_the_violations_name_each_broken_limit():
+    rows = [(0, 0, 0, 0, 0, 1, 3), (0, 1, 0, 0, 0, 1, 3), (0, 1, 0, 1, 0, 1, 3)]
+    problem = problem_of(
+        *rows, days=2, budget=(2.0, 9.0), day_budget=np.full((2, 2), 2.5), total_budget=8.0, caps=(ContactCap(2, 2),),
+        stock=np.array([2.0]),
+    )  # fmt: skip
+    found = "\n".join(violations(problem, np.arange(3)))
+    for part in (
+        "budget of campaign 0:",
+        "campaign 1 on day 1",
+        "total",
+        "stock of item 0: 3",
+        "window_days=1, channel=0",
+        "window_days=2",
+    ):
+        assert part in found
+    assert "budget of campaign 1:" not in found
+    assert violations(problem, np.zeros(0, np.int64)) == []
+
+
+def test_even_pacing_spreads_what_is_left_over_the_days_that_are_left():
+    active = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
+    found = even_pacing(np.array([10.0, 10.0, 10.0]), active, slack=0.2)
+    np.testing.assert_allclose(found, [[6, 6, 0, 0], [3, 3, 3, 3], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": (-1.0, 1.0)}, "budget has a value that is negative"),
+        ({"budget": (np.nan, 1.0)}, "budget has a value that is negative or not a number"),
+        ({"day_budget": np.ones((2, 3))}, "day_budget has shape"),
+        ({"minimum_reach": np.array([1])}, "needs the segment"),
+        ({"caps": (ContactCap(1, 1, 4),)}, "a cap is for channel 4"),
+        ({"days": 0}, "day goes from 0 to 0"),
+        ({"people": 0}, "person goes from 0 to 0"),
+    ],
+)
+def test_a_problem_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        problem_of((0, 0, 0, 0, 0, 1, 1), **change)

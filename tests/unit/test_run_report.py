@@ -1,0 +1,78 @@
+"""The page that a run leaves behind."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+from orchestration.run_report import render_report, write_report
+
+SUMMARY: dict[str, Any] = {
+    "succeeded": True,
+    "nothing_new": False,
+    "is_new": True,
+    "interrupted": False,
+    "seconds": 61.25,
+    "step_seconds": {"raw": 1.5, "recommendations__models": 40.0},
+    "log": "/data/home/reports/run-20260131T000000Z.log",
+    "errors": [],
+    "checks": {"evaluated": 1234, "blocking_failed": [], "warned": []},
+    "publication": {
+        "id": "20260131T000000Z-aaaa",
+        "file": "/data/home/published/current.duckdb",
+        "as_of": "2026-01-31 00:00:00",
+        "rows": {"core.dim_user": 3524, "core.dim_film": 2264},
+        "champions": [
+            {
+                "target_domain": "film",
+                "segment": "cold",
+                "users": 1170,
+                "model": "blend_cold",
+                "value": 0.20549,
+                "ci_low": 0.17,
+                "ci_high": 0.24,
+                "popularity": 0.19,
+            }
+        ],
+    },
+}
+CHECK = {"name": "no_gap", "asset": "core/dim_user", "is_blocking": True, "description": "3 rows <b>"}
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of every row of every table."""
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+
+
+def test_a_page_names_the_champion_of_each_segment_beside_popularity() -> None:
+    found = rows(render_report(SUMMARY, None))
+    assert ["film", "cold", "1,170", "blend_cold", "0.2055", "0.1700 to 0.2400", "0.1900"] in found
+    assert ["core.dim_user", "3,524"] in found
+    assert ["recommendations__models", "40.0"] in found
+
+
+def test_a_page_holds_its_picture_and_needs_no_other_file() -> None:
+    page = render_report(SUMMARY, b"png")
+    assert f'src="data:image/png;base64,{base64.b64encode(b"png").decode()}"' in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "Nobody could be evaluated" in render_report(SUMMARY, None)
+
+
+def test_a_page_says_what_failed_in_the_words_of_the_data_and_not_as_markup() -> None:
+    checks = {"evaluated": 2, "blocking_failed": [CHECK], "warned": []}
+    page = render_report({**SUMMARY, "succeeded": False, "errors": ["raw: <script>"], "checks": checks}, None)
+    assert "<h1>Not published" in page
+    assert "raw: &lt;script&gt;" in page
+    assert ["failed", "no_gap", "core/dim_user", "3 rows &lt;b&gt;"] in rows(page)
+    assert "2 evaluated, 1 did not pass" in page
+
+
+def test_each_end_of_a_run_has_its_headline() -> None:
+    assert "<h1>Published</h1>" in render_report(SUMMARY, None)
+    assert "<h1>Done: readers see the same" in render_report({**SUMMARY, "is_new": False}, None)
+    assert "<h1>Interrupted" in render_report({**SUMMARY, "succeeded": False, "interrupted": True}, None)
+
+
+def test_a_run_that_has_never_published_has_a_page_too(tmp_path: Path) -> None:
+    file = write_report(tmp_path / "run.html", {**SUMMARY, "succeeded": False, "publication": None})
+    assert "No publication yet" in file.read_text()
