@@ -29,12 +29,12 @@ from models_ml.segment_popularity import SegmentPopularityConfig
 Needs = Literal["content", "traits", "both sides"]
 """What a candidate cannot do without: content of items, traits of people, or people with history on more than one side."""
 
-# Age in days at which an interaction counts half. What lasts for months or years gains a little; weeks forget too much.
+# Age in days at which an interaction counts half. A month is best by far on films that are rated as they come out, and ruins
+# where people are seldom active; years are a small gain where the history is long.
 _HALF_LIFE_DAYS = CategoricalDistribution((None, 30.0, 180.0, 730.0))
 # How many later interactions of a person make an earlier one count half. Real histories may want 2 to 5, steady ones none.
 _HALF_LIFE = CategoricalDistribution((None, 50.0, 20.0, 5.0, 2.0))
 _RECENT: Parameters = {"half_life_events": 5.0}
-_FADING: Parameters = {"weighting": "strength", "half_life_days": 730.0}
 
 WITH_HISTORY = ("warm", "few")
 WITHOUT_HISTORY = ("cold", "new")
@@ -261,7 +261,6 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         {"regularization": 200.0, "alpha": 40.0, "weighting": "strength"},
         {"regularization": 10.0, "alpha": 1.0},
         {"regularization": 50.0, "alpha": 10.0, **_RECENT},
-        {"regularization": 200.0, "alpha": 40.0, **_FADING},
     )
     ials = {
         "factors": CategoricalDistribution((32, 64, 128)),
@@ -272,7 +271,7 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "half_life_days": _HALF_LIFE_DAYS,
         "half_life_events": _HALF_LIFE,
     }
-    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"}, _RECENT, _FADING)
+    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"}, _RECENT)
     for joint in (False, True):
         suffix, decided_by = ("_joint", ("warm", "few", "cold")) if joint else ("", WITH_HISTORY)
         yield Candidate(
@@ -280,7 +279,11 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
             joint,
             decided_by,
             lambda domain, before: SearchSpace(
-                ALSConfig(domain=domain, iterations=8), als, als_first, {"iterations": 15}, _faded_once
+                ALSConfig(domain=domain, iterations=8),
+                als,
+                (*als_first, {"regularization": 200.0, "alpha": 40.0, **_fading(domain)}),
+                {"iterations": 15},
+                _faded_once,
             ),
         )
         yield Candidate(
@@ -288,7 +291,11 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
             joint,
             decided_by,
             lambda domain, before: SearchSpace(
-                IALSConfig(domain=domain, epochs=8), ials, ials_first, {"epochs": 16}, _faded_once
+                IALSConfig(domain=domain, epochs=8),
+                ials,
+                (*ials_first, _fading(domain)),
+                {"epochs": 16},
+                _faded_once,
             ),
         )
 
@@ -317,6 +324,11 @@ def _models_of_content() -> Iterator[Candidate]:
         ),
         needs="content",
     )
+
+
+def _fading(domain: str | None) -> Parameters:
+    """The half-life to try first; a long one for both sides, as old history on one may be all that is known of a person."""
+    return {"weighting": "strength", "half_life_days": 730.0 if domain is None else 30.0}
 
 
 def _faded_once(parameters: Parameters) -> Parameters:

@@ -3,19 +3,19 @@
 Usage: python -m benchmarks.campaigns [--hillstrom DIR] [--open-bandit DIR] [--only PART ...] [--out FOLDER]
 
 The first DIR holds `hillstrom.csv.gz`, the second the sample of the Open Bandit data with its folders `random` and `bts`. A part
-whose data is not given is skipped and says so; allocation needs none, and experiments are simulated without. Parts: allocation, experiments, uplift, off_policy. Writes
-`figures.json` (everything) and `figures.md` (what is required, and whether it holds); parts that are not run keep their figures.
-Exit status 1 if a requirement does not hold.
+whose data is not given is skipped and says so; allocation and the closed loop need none, and of the experiments the simulated ones
+are run without. Parts: allocation, experiments, uplift, off_policy, closed_loop. It writes `figures.json` and `figures.md`
+(what is required, and whether it holds); parts not run keep their figures. Exit status 1 if a requirement does not hold.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.campaigns import allocation, experiments, off_policy, uplift
+from benchmarks.campaigns import allocation, closed_loop, experiments, off_policy, uplift
 from benchmarks.figures import on_data, run_parts
 
-PARTS = ("allocation", "experiments", "uplift", "off_policy")
+PARTS = ("allocation", "experiments", "uplift", "off_policy", "closed_loop")
 
 
 def main() -> int:
@@ -31,6 +31,7 @@ def main() -> int:
         "experiments": lambda: experiments.run(arguments.hillstrom),
         "uplift": on_data(uplift.run, arguments.hillstrom),
         "off_policy": on_data(off_policy.run, arguments.open_bandit),
+        "closed_loop": closed_loop.run,
     }
     return run_parts("Figures about campaigns", "python -m benchmarks.campaigns", runs, arguments.only, arguments.out)
 

@@ -2,11 +2,12 @@
 
 Usage: python -m benchmarks.campaigns.allocation [PEOPLE ...]
 
-Synthetic people with a taste of their own can be given half of ten campaigns each; values and costs are log-normal, one row in seven
-is worth less than nothing, budgets suffice for a small part. Thin problem: one day, one channel, one contact per person. Wide problem
-(`_WIDE` people): a week, two channels, two contacts a week and one in three days in the first channel, day budgets, stock, and a
-minimum reach of four segments. Each size runs in a process of its own, so that the peak of memory is its own. Two rules stand beside:
-the campaigns in order of priority (mean value), each to its best people, and all rows by value per cost; both keep all limits.
+Synthetic people with a taste of their own can be given half of ten campaigns each; values and costs are log-normal, one row in
+seven is worth less than nothing, budgets suffice for a small part. Thin problem: one day, one channel, one contact per person.
+Wide problem (`_WIDE` people): a week, two channels, two contacts a week and one in three days in the first channel, day budgets,
+stock, and a minimum reach of four segments. Each size runs in a process of its own, so that the peak of memory is its own. Two
+rules stand beside: the campaigns in order of priority (mean value), each to its best people, and all rows by value per cost; both
+keep all limits.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def wide_problem(people: int, seed: int = 0) -> Problem:
         caps=(ContactCap(2, 7), ContactCap(1, 3, 0)),
         stock=np.full(20, float(people // 60)),
         segment=segment,
-        minimum_reach=np.full(4, people // 8),
+        minimum_reach=np.full(4, people // 16),
     )
     return Problem(people, 7, 2, rows, limits)
 

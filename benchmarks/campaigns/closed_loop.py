@@ -14,14 +14,19 @@ campaign. All show the item of a campaign with the highest expected revenue by t
 - segment: a fixed rule. First who is active and visits the other side, then who is active, then who is at risk, then the others;
   within these by a fixed lot.
 - random.
+- response (in the figures): expected revenue by the score, allocated like the system's. What the system is ahead of this it owes to
+  uplift, not to prices or to allocation.
 
 Which model learns the uplift (interaction logistic, T- or X-learner) was chosen on other seeds. What is judged is the true expected
 incremental revenue, which only the world knows. `informed` plans by the true uplift of rested people; nobody could, and it looks
-no further than its week. It stands in the figures to show what is left.
+no further than its week. It stands in the figures to show what is left. And five worlds are of another kind: contact adds the same
+to everyone's log-odds, so that uplift goes with response. There is little to learn there.
 """
 
 import argparse
+import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,7 @@ from scipy.stats import t as student
 
 from models_ml.campaigns.allocation import AllocationConfig, allocate
 from models_ml.campaigns.allocation_problem import Candidates, ContactCap, Contacts, Limits, Problem
+from models_ml.campaigns.holdout import held_out
 from models_ml.campaigns.score_prior import ScorePriorConfig, prior_from_scores
 from models_ml.campaigns.uplift import (
     InteractionConfig,
@@ -64,7 +70,10 @@ LEARNERS: dict[str, UpliftConfig] = {
 }
 LEARNER = "interaction"
 PRIOR = ScorePriorConfig(base_rate=0.005, cap=0.3)
-WAYS = ("system", "random", "score", "segment", "informed")
+WAYS = ("system", "random", "score", "segment", "response")
+# A world in which the effect goes with the response and nobody is put off: there is little to learn.
+KIND = {"contact_log_odds": (0.8, 0.8, 0.8, 0.8)}
+KIND_SEEDS, INFORMED_SEEDS = 5, 5
 RIVALS = {"random": "random", "score": "highest score first", "segment": "the segment rule"}
 MOST_SLEEPERS = 0.5
 # Prices from a sample, then within the stated gap of the dual bound: a week in a second where the linear programme takes four.
@@ -82,52 +91,112 @@ def run(people: int = PEOPLE, seeds: tuple[int, ...] = SEEDS, learner: str = LEA
     Returns:
         `figures` by way to plan, and `requirements`: lines of name, value, interval, required, holds.
     """
-    lives: dict[str, list[Life]] = {way: [] for way in WAYS}
-    for seed in seeds:
-        board = Board(grow(ResponseConfig(people=people), seed))
-        for way in WAYS:
-            lives[way].append(Life(board, way, seed, LEARNERS[learner]).live())
-    value = {way: np.array([life.value for life in of]) for way, of in lives.items()}
-    sleepers = {way: np.array([sum(life.sleepers) for life in of], dtype=float) for way, of in lives.items()}
+    lives = [lives_of(seed, people, learner, informed=number < INFORMED_SEEDS) for number, seed in enumerate(seeds)]
+    kind = [lives_of(seed, people, learner, KIND) for seed in seeds[:KIND_SEEDS]]
+    return judge(lives, kind, {"people": people, "seeds": len(seeds), "learner": learner})
+
+
+def lives_of(
+    seed: int, people: int, learner: str, world: Mapping[str, Any] | None = None, *, informed: bool = False
+) -> "Lives":
+    """What came of every way to plan in the world of a seed.
+
+    Args:
+        seed: Seed of the world.
+        people: Number of people.
+        learner: Name of the system's model of uplift in `LEARNERS`.
+        world: Settings of the world that are not the defaults.
+        informed: Whether to include who plans by the truth.
+    """
+    board = Board(grow(ResponseConfig(people=people, **(world or {})), seed))
+    ways = WAYS + ("informed",) * informed
+    return {way: Life(board, way, seed, LEARNERS[learner]).live() for way in ways}
+
+
+def judge(lives: Sequence["Lives"], kind: Sequence["Lives"], about: Figures) -> Figures:
+    """Figures and requirements.
+
+    Args:
+        lives: By world.
+        kind: The same for worlds in which contact helps everyone alike.
+        about: What is to stand first in the figures.
+    """
     figures: Figures = {
-        "people": people,
-        "seeds": len(seeds),
-        "learner": learner,
-        "weeks_without_a_model": int(sum(life.weeks_without_model for life in lives["system"])),
-        **{
-            way: {
-                "incremental_revenue_per_week": mean_with_interval(value[way].mean(axis=1)),
-                "by_week": [mean_with_interval(week) for week in value[way].T],
-                "contacts": float(np.mean([sum(life.contacts) for life in lives[way]])),
-                "spent": float(np.mean([sum(life.spent) for life in lives[way]])),
-                "sleepers_contacted": mean_with_interval(sleepers[way]),
-                "unsubscribed": float(np.mean([life.unsubscribed for life in lives[way]])),
-            }
-            for way in WAYS
+        **about,
+        "weeks_without_a_model": sum(of["system"].weeks_without_model for of in lives),
+        "largest_gap": max(of["system"].largest_gap for of in lives),
+        **{way: summary([of[way] for of in lives]) for way in WAYS},
+        "system_over_response": mean_with_interval(ahead_of("response", lives).mean(axis=1)),
+        "informed": summary([of["informed"] for of in lives if "informed" in of]),
+        "where_contact_helps_all_alike": {
+            "worlds": len(kind),
+            **{way: summary([of[way] for of in kind]) for way in WAYS},
+            "system_over_score": mean_with_interval(ahead_of("score", kind).mean(axis=1)),
+            "system_over_response": mean_with_interval(ahead_of("response", kind).mean(axis=1)),
         },
     }
     requirements = []
     for rival, name in RIVALS.items():
-        ahead = value["system"] - value[rival]
+        ahead = ahead_of(rival, lives)
         figures[rival]["system_ahead_by_week"] = [mean_with_interval(week) for week in ahead.T]
         found = mean_with_interval(ahead.mean(axis=1))
-        requirements.append(
-            line(f"system over {name}, true incremental revenue per week", found, "interval above 0", found["low"] > 0)
-        )
-    ratio = mean_with_interval(sleepers["system"] / sleepers["score"])
-    requirements.append(
-        line(
-            "sleepers contacted, of those under highest score first",
-            ratio,
-            "at most 0.5",
-            ratio["high"] <= MOST_SLEEPERS,
-        )
-    )
-    broken = float(sum(life.broken for of in lives.values() for life in of))
+        holds = found["low"] > 0
+        named = f"system over {name}, true incremental revenue per week"
+        requirements.append(line(named, found, "interval above 0", holds))
+    ratio = mean_with_interval(np.array([sum(of["system"].sleepers) / sum(of["score"].sleepers) for of in lives]))
+    named = "sleepers contacted, of those under highest score first"
+    requirements.append(line(named, ratio, "at most 0.5", ratio["high"] <= MOST_SLEEPERS))
+    broken = float(sum(record.broken for of in [*lives, *kind] for record in of.values()))
     requirements.append(
         {"name": "limits broken", "value": broken, "interval": None, "required": "0", "holds": broken == 0}
     )
     return {"figures": figures, "requirements": requirements}
+
+
+def ahead_of(rival: str, lives: Sequence["Lives"]) -> Floats:
+    """How much more the system brought than a rival in the same world, shape (worlds, weeks)."""
+    return np.array([np.subtract(of["system"].value, of[rival].value) for of in lives])
+
+
+def summary(records: Sequence["Record"]) -> Figures:
+    """Means over worlds."""
+    value = np.array([record.value for record in records])
+    return {
+        "incremental_revenue_per_week": mean_with_interval(value.mean(axis=1)),
+        "by_week": [mean_with_interval(week) for week in value.T],
+        "contacts": float(np.mean([sum(record.contacts) for record in records])),
+        "spent": float(np.mean([sum(record.spent) for record in records])),
+        "sleepers_contacted": mean_with_interval(np.array([sum(record.sleepers) for record in records], dtype=float)),
+        "unsubscribed": float(np.mean([record.unsubscribed for record in records])),
+    }
+
+
+@dataclasses.dataclass
+class Record:
+    """What came of a way to plan.
+
+    Attributes:
+        value: True incremental revenue of each week in US dollars.
+        sleepers: Sleepers contacted in each week.
+        contacts: Contacts in each week.
+        spent: Their cost in US dollars.
+        unsubscribed: Number of people who did in the end.
+        broken: Number of limits broken.
+        weeks_without_model: Weeks after the first in which there was too little to learn from.
+        largest_gap: Largest relative distance of an allocation from its upper bound.
+    """
+
+    value: list[float] = dataclasses.field(default_factory=list)
+    sleepers: list[int] = dataclasses.field(default_factory=list)
+    contacts: list[int] = dataclasses.field(default_factory=list)
+    spent: list[float] = dataclasses.field(default_factory=list)
+    unsubscribed: int = 0
+    broken: int = 0
+    weeks_without_model: int = 0
+    largest_gap: float = 0.0
+
+
+Lives = dict[str, Record]
 
 
 class Board:
@@ -177,59 +246,47 @@ class Board:
 
 
 class Life:
-    """Eight weeks of one way to plan in one world.
-
-    Attributes:
-        value: True incremental revenue of each week in US dollars.
-        sleepers, contacts, spent: Sleepers contacted, contacts and their cost in each week.
-        unsubscribed: Number of people who did in the end.
-        broken: Number of limits broken.
-        weeks_without_model: Weeks after the first in which there was too little to learn from.
-    """
+    """Eight weeks of one way to plan in one world."""
 
     def __init__(self, board: Board, way: str, seed: int, learner: UpliftConfig) -> None:
-        self.board, self.way, self.learner = board, way, learner
+        self.board, self.way, self.seed, self.learner = board, way, seed, learner
         self.world = board.world.again()
         # Another stream than that of the world, which takes the seed alone.
         self.random = np.random.default_rng([seed, 8])
         self.lot = self.random.random(self.world.config.people)
-        self.value: list[float] = []
-        self.sleepers: list[int] = []
-        self.contacts: list[int] = []
-        self.spent: list[float] = []
-        self.unsubscribed = 0
-        self.broken = 0
-        self.weeks_without_model = 0
+        self.record = Record()
         self._answers: list[pa.Table] = []
         self._chosen: list[tuple[Rows, NDArray[np.bool_], Floats]] = []
         self._closed = np.zeros(board.rows, dtype=bool)
 
-    def live(self) -> "Life":
+    def live(self) -> Record:
         """Plans, contacts and learns, week after week."""
-        board, world = self.board, self.world
+        board, world, record = self.board, self.world, self.record
         for week in range(WEEKS):
             day = 7 * week
             self._close(day)
             may = np.flatnonzero(world.consent(day)[board.person] & ~self._closed)
             chosen, treated, weariness = self._system(week, may) if self.way == "system" else self._rule(week, may)
             contacted = chosen[treated]
-            self.broken += len(violations(self._problem(np.zeros(board.rows), np.arange(board.rows), 1.0), contacted))
+            record.broken += len(violations(self._problem(np.zeros(board.rows), np.arange(board.rows), 1.0), contacted))
             exposures = Exposures(board.person[chosen], board.campaign[chosen], board.item[chosen], treated)
-            self.value.append(world.true_value(exposures, day))
+            record.value.append(world.true_value(exposures, day))
             self._answers.append(world.answer(exposures, day))
             self._chosen.append((chosen, treated, weariness))
-            self.sleepers.append(int((world.tempers()[board.person[contacted]] == SLEEPER).sum()))
-            self.contacts.append(len(contacted))
-            self.spent.append(float(board.cost[contacted].sum()))
+            record.sleepers.append(int((world.tempers()[board.person[contacted]] == SLEEPER).sum()))
+            record.contacts.append(len(contacted))
+            record.spent.append(float(board.cost[contacted].sum()))
         answers = pa.concat_tables(self._answers)
         left = answers.filter(pc.equal(answers["type"], "unsubscribe"))
-        self.unsubscribed = len(pc.unique(left["person"]))
-        return self
+        record.unsubscribed = len(pc.unique(left["person"]))
+        return record
 
     def _rule(self, week: int, may: Rows) -> tuple[Rows, NDArray[np.bool_], Floats]:
-        """Rows in a fixed order as long as they fit; by linear programme for who knows the truth."""
+        """Rows in a fixed order as long as they fit, or allocated by a value that is not learnt; nobody is held out."""
         board = self.board
-        if self.way == "informed":
+        if self.way == "response":
+            chosen = self._allocate(may, expit(board.score[may]) * board.price[may], 1.0)
+        elif self.way == "informed":
             pairs = board.person[may], board.campaign[may], board.item[may]
             chosen = self._allocate(may, self.world.true_uplift(*pairs) * board.price[may], 1.0)
         else:
@@ -261,7 +318,8 @@ class Life:
         left = may[~np.isin(board.person[may], board.person[drawn])]
         allocated = self._allocate(left, self._worth(week, left, weariness), (1 - share) / (1 - HELD_OUT))
         chosen = np.concatenate([drawn, allocated])
-        treated = self.random.random(len(chosen)) >= HELD_OUT
+        # A person has one row at most, and a new lot every week: the share held out is the same wherever the row came from.
+        treated = ~held_out(board.person[chosen].astype(str).tolist(), f"{self.seed}/week {week}", HELD_OUT)
         # Chance may contact more than is paid for: those above the budget are dropped by lot and leave the log.
         kept = np.ones(len(chosen), dtype=bool)
         for campaign, budget in enumerate(board.budget):
@@ -282,7 +340,7 @@ class Life:
             if fitted.model is not None:
                 uplift = fitted.model.uplift(np.column_stack([board.known[rows], weariness[rows]]))
                 return np.asarray(uplift * board.price[rows])
-            self.weeks_without_model += 1
+            self.record.weeks_without_model += 1
         return np.asarray(prior_from_scores(board.score, PRIOR)[rows] * board.price[rows])
 
     def _converted(self, day: int) -> NDArray[np.bool_]:
@@ -329,7 +387,9 @@ class Life:
         )
 
     def _allocate(self, may: Rows, value: Floats, budgets: float) -> Rows:
-        return may[allocate(self._problem(value, may, budgets), ALLOCATION).chosen]
+        found = allocate(self._problem(value, may, budgets), ALLOCATION)
+        self.record.largest_gap = max(self.record.largest_gap, found.gap)
+        return may[found.chosen]
 
     def _first_that_fit(self, ordered: Rows, budgets: float) -> Rows:
         """Rows in their order, each if budget and caps still allow it."""

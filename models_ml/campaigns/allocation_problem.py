@@ -1,7 +1,8 @@
 """The allocation problem: who may be given what, what it is worth, and the limits.
 
-Holds the arrays of a problem, their checks, and even pacing of a budget over days. Who is eligible is decided before (`eligibility`,
-`holdout`): only rows that may be chosen are given. Solving is left to `allocation`, checking a choice to `violations`.
+Holds the arrays of a problem, their checks, and even pacing of a budget over days. Who is eligible is decided before
+(`eligibility`, `holdout`): only rows that may be chosen are given. Solving is left to `allocation`, checking a choice to
+`violations`.
 """
 
 import dataclasses

@@ -30,8 +30,8 @@ CODES = (ELIGIBLE, *EXCLUSIONS)
 def eligibility_codes(rows: int, excluded: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.int8]:
     """The first reason against each row.
 
-    Holdouts come after everything that the person or the past decides: who is held out would have been contacted but for the draw, so
-    that those held out and the eligible are comparable.
+    Holdouts come after everything that the person or the past decides: who is held out would have been contacted but for the
+    draw, so that those held out and the eligible are comparable.
 
     Args:
         rows: Number of rows (person and campaign, or finer).

@@ -101,16 +101,6 @@ class FeasibleChoice:
             self._change(np.array([row]), -1)
             self.reached[person] = contacts[person] > 0
 
-    def take(self, rows: NDArray[np.int64]) -> None:
-        """Takes rows that are known to keep all limits together."""
-        for one in self.programme.resources:
-            self.left[one.kind] -= np.bincount(one.index[rows], one.amount[rows], len(one.capacity))
-        person, place = self.programme.person[rows], self.programme.place[rows]
-        for windows_of in self.programme.windows.of_place.T:
-            np.subtract.at(self.contacts_left, (windows_of[place], person), 1)
-        self.chosen[rows] = True
-        self.reached[person] = True
-
     def _take_what_fits(self, proposals: NDArray[np.int64]) -> None:
         """Takes rows of different people in order, those that fit next to all that come before them."""
         for _ in range(_PASSES):

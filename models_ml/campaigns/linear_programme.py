@@ -171,9 +171,17 @@ class LinearProgramme:
         return Solution(share, float(info.objective_function_value), prices, proven)
 
 
+class _QuietHighs(highspy.Highs):
+    """HiGHS without a word: highspy 1.16 prints its version while callbacks are set up, before output can be switched off."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802
+        """Switches output off first."""
+        self.silent()
+        super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+
 def _solver(method: str, seconds: float) -> Any:
-    solver = highspy.Highs()
-    solver.silent()
+    solver: Any = _QuietHighs()  # type: ignore[no-untyped-call]
     if np.isfinite(seconds):
         solver.setOptionValue("time_limit", float(seconds))
     if method == "ipm":

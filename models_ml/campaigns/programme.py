@@ -73,7 +73,7 @@ class Programme:
     resources: tuple[Resource, ...]
     windows: Windows
     segment: NDArray[np.int64]
-    minimum: NDArray[np.int64]
+    minimum: NDArray[np.float64]
     penalty: float
 
     @property
@@ -105,14 +105,16 @@ class Programme:
     def used(self, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """What chosen rows take of each limit, by kind."""
         return {
-            one.kind: np.bincount(one.index[chosen], one.amount[chosen], len(one.capacity)) for one in self.resources
+            one.kind: np.bincount(one.index[chosen], one.amount[chosen], len(one.capacity)).astype(float)
+            for one in self.resources
         }
 
     def reached(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """People contacted in each segment, shape (segments,)."""
-        return np.bincount(self.segment[np.unique(self.person[chosen])], minlength=self.segments + 1)[: self.segments]
+        reached = np.bincount(self.segment[np.unique(self.person[chosen])], minlength=self.segments + 1)
+        return np.asarray(reached[: self.segments], np.int64)
 
-    def missing(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    def missing(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
         """People short of the minimum in each segment, shape (segments,)."""
         return np.maximum(self.minimum - self.reached(chosen), 0)
 
@@ -186,7 +188,7 @@ def programme_of(problem: Problem) -> Programme:
         resources=resources,
         windows=windows,
         segment=segment,
-        minimum=np.zeros(0, np.int64) if limits.minimum_reach is None else limits.minimum_reach,
+        minimum=np.zeros(0) if limits.minimum_reach is None else limits.minimum_reach.astype(float),
         penalty=problem.reach_penalty,
     )
 

@@ -37,8 +37,8 @@ def violations(problem: Problem, chosen: NDArray[Any]) -> list[str]:
     found += _money("total budget", rows.cost, limits.total_budget)
     if limits.stock is not None:
         items, counts = np.unique(rows.item[rows.item >= 0], return_counts=True)
-        over = counts > limits.stock[items]
-        found += [f"stock of item {item}: {count}" for item, count in zip(items[over], counts[over], strict=True)]
+        out = counts > limits.stock[items]
+        found += [f"stock of item {item}: {count}" for item, count in zip(items[out], counts[out], strict=True)]
     person, day, channel = rows.person, rows.day, rows.channel
     is_new = np.ones(len(person), bool)
     if problem.earlier is not None:

@@ -107,7 +107,9 @@ def test_what_is_learned_from_knows_nothing_from_after_its_time() -> None:
         connection.execute(
             "update core.dim_item set published_date = date '2026-06-02' where item_key in ('film:18', 'film:03')"
         )
-        connection.execute("update core.dim_item set published_date = date '2026-06-01' where item_key = 'knowledge:18'")
+        connection.execute(
+            "update core.dim_item set published_date = date '2026-06-01' where item_key = 'knowledge:18'"
+        )
         # u000 moves north the day after, u001 has moved west before, and u002 comes later.
         connection.execute(
             "update core.dim_user_history set valid_to = '2026-06-02' where user_key = 'u000';"

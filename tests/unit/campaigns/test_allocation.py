@@ -21,6 +21,8 @@ from models_ml.campaigns.allocation_problem import (
     Problem,
     even_pacing,
 )
+from models_ml.campaigns.feasible_choice import FeasibleChoice
+from models_ml.campaigns.programme import programme_of
 from models_ml.campaigns.violations import violations
 
 EXACT, LP, PRICES = (AllocationConfig(method=method) for method in ("exact", "lp", "prices"))
@@ -282,6 +284,41 @@ class TestEachLimit:
     def test_the_same_problem_has_the_same_choice(self, config):
         problem = random_problem(5, rows=200, people=30)
         np.testing.assert_array_equal(allocate(problem, config).chosen, allocate(problem, config).chosen)
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_two_good_days_beat_the_best_day_between_them(config):
+    # At most one contact in two days: best first takes the middle for 3 and shuts out the 2 + 2 around it.
+    rows = [(person, 0, 0, day, 0, value, 0) for person in range(3) for day, value in enumerate((2, 3, 2))]
+    found = allocate(problem_of(*rows, days=3, caps=(ContactCap(1, 2),)), config)
+    assert found.upper_bound == pytest.approx(12, rel=1e-3)
+    assert found.value == 12
+
+
+def test_contacts_of_negative_value_that_the_reach_does_not_need_are_taken_back():
+    rows = [(0, 0, 0, 0, 0, -2, 1), (1, 0, 0, 0, 0, -1, 1), (2, 0, 0, 0, 0, 4, 1)]
+    segment = np.zeros(3, np.int64)
+    programme = programme_of(problem_of(*rows, segment=segment, minimum_reach=np.array([2]), budget=(3.0,)))
+    choice = FeasibleChoice(programme)
+    choice.fill(np.arange(3), programme.value, programme.value)
+    choice.drop_needless()
+    assert choice.rows.tolist() == [1, 2]
+    assert choice.reached.tolist() == [False, True, True]
+
+
+def test_a_larger_problem_is_solved_from_a_sample_of_its_people():
+    rng = np.random.default_rng(1)
+    person, campaign = np.nonzero(rng.random((4000, 4)) < 0.6)
+    zero = np.zeros(len(person), np.int64)
+    rows = Candidates(
+        person, campaign, zero, zero, zero, rng.lognormal(0, 1, len(person)), rng.uniform(1, 2, len(person))
+    )
+    problem = Problem(4000, 1, 1, rows, Limits(np.array([100.0, 300.0, 500.0, np.inf]), total_budget=3000.0))
+    found = allocate(problem, AllocationConfig(method="prices", sample_people=500))
+    assert violations(problem, found.chosen) == []
+    optimum = allocate(problem, LP).lp_optimum
+    assert found.upper_bound >= optimum * (1 - 1e-6)
+    assert found.objective >= 0.998 * optimum
 
 
 def test_every_row_that_is_not_chosen_has_a_reason_that_holds():

@@ -201,7 +201,14 @@ def test_which_of_too_many_candidates_stay_changes_with_the_seed():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"share": 1.0}, {"share": -0.1}, {"first_place": 0}, {"most_interactions": -1}, {"favour": -1}, {"favour": np.inf}],
+    [
+        {"share": 1.0},
+        {"share": -0.1},
+        {"first_place": 0},
+        {"most_interactions": -1},
+        {"favour": -1},
+        {"favour": np.inf},
+    ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValueError, match="must be"):

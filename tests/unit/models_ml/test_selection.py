@@ -119,7 +119,7 @@ def test_everyone_together_is_the_mean_of_the_serving_segments(selection):
 def test_all_trials_are_recorded_and_one_is_chosen(selection):
     table = selection.search
     assert table.schema == SEARCH_SCHEMA
-    for model, tried in (("als", 3), ("als_joint", 3), ("popularity", 2), ("recent_popularity", 8)):
+    for model, tried in (("als", 5), ("als_joint", 5), ("popularity", 2), ("recent_popularity", 8)):
         rows = [
             row
             for row in table.to_pylist()
@@ -137,7 +137,7 @@ def test_parameters_found_before_are_tried_first(planted, quick):
     found = select_models(planted, quick, known=known).search.to_pylist()
     tried = [json.loads(row["config"]) for row in found if (row["model"], row["target_domain"]) == ("als", "film")]
     assert (tried[0]["regularization"], tried[0]["alpha"]) == (33.0, 3.0)
-    assert len({json.dumps(config) for config in tried}) == 4
+    assert len({json.dumps(config) for config in tried}) == 6
 
 
 def test_every_stage_of_every_model_has_its_cost(selection):
@@ -208,7 +208,7 @@ def test_a_budget_adds_configurations(planted, quick):
     config = dataclasses.replace(quick, search=dataclasses.replace(quick.search, trials=2))
     lines: list[str] = []
     select_models(planted, config, lines.append)
-    assert sum(line.startswith("search als film") and ":" in line for line in lines) == 5
+    assert sum(line.startswith("search als film") and ":" in line for line in lines) == 7
 
 
 @pytest.mark.parametrize(

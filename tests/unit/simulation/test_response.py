@@ -87,6 +87,9 @@ def test_clicks_dismissals_and_unsubscribing_come_with_the_stated_probabilities(
     assert_drawn_with(who(responses, "click").size, clicks)
     assert_drawn_with(who(responses, "dismiss").size, (1 - clicks) * chances.dismiss)
     assert_drawn_with(who(responses, "unsubscribe").size, (1 - clicks) * chances.unsubscribe)
+    clicked = who(responses, "click")
+    assert np.isin(who(responses, "conversion"), clicked).all()
+    assert not np.isin(clicked, np.union1d(who(responses, "dismiss"), who(responses, "unsubscribe"))).any()
 
 
 def test_who_is_held_out_does_nothing_but_convert(world: World) -> None:
