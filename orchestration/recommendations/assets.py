@@ -50,6 +50,7 @@ _CATALOGUE = [
         "dim_topic",
         "dim_user",
         "dim_user_history",
+        "fct_interaction",
     )
 ]
 _PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]), "item_key")

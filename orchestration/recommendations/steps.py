@@ -39,29 +39,40 @@ from features.user_item_preference
 order by user_key, item_key
 """
 
-# Who people were at the time of the run; nothing is known of those who came later.
-_PEOPLE = """
+# The time of a run that looks back, infinity for any other: with its time at the latest event there is, nothing is yet to come, and
+# what the platforms have delivered is what they show and know now.
+_HORIZON = """
+horizon as (
+    select if(as_of < (select max(occurred_at) from core.fct_interaction), as_of, timestamp 'infinity') as seen_until
+    from raw.run
+)
+"""
+
+# Who people were by then. Of those who came later their first version is known: they get lists too, and what it says of them does
+# not come from what they did.
+_PEOPLE = f"""
+with {_HORIZON}
+
 select
-    users.user_key,
+    versions.user_key,
     versions.country,
     versions.region,
     versions.device,
     versions.gender,
     versions.birth_decade
-from core.dim_user as users
-cross join raw.run as runs
-left join core.dim_user_history as versions
-    on
-        users.user_key = versions.user_key
-        and versions.valid_from <= runs.as_of
-        and coalesce(runs.as_of < versions.valid_to, true)
-order by users.user_key
+from core.dim_user_history as versions
+cross join horizon
+where versions.valid_from <= horizon.seen_until or versions.version_number = 1
+qualify row_number() over (partition by versions.user_key order by versions.version_number desc) = 1
+order by versions.user_key
 """
 
 # Whatever a platform can show by then, whether anybody has had to do with it or not, and all that is said about it. What people
 # already had to do with was there, whatever its date says.
-_ITEMS = """
-with topics as (
+_ITEMS = f"""
+with {_HORIZON},
+
+topics as (
     select bridges.item_key, list(topics.topic order by topics.topic) as topics
     from core.bridge_item_topic as bridges
     inner join core.dim_topic as topics on bridges.topic_key = topics.topic_key
@@ -90,9 +101,9 @@ left join core.dim_content as contents on items.item_key = contents.item_key
 left join core.dim_film as films on items.item_key = films.item_key
 left join topics on items.item_key = topics.item_key
 left join people on items.item_key = people.item_key
-cross join raw.run as runs
+cross join horizon
 where
-    coalesce(items.published_date <= cast(runs.as_of as date), true)
+    coalesce(contents.published_at, cast(items.published_date as timestamp), horizon.seen_until) <= horizon.seen_until
     or items.item_key in (select item_key from features.user_item_preference)
 order by items.item_key
 """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -26,6 +27,7 @@ WAREHOUSE = """
 create schema core; create schema features; create schema raw;
 
 create table raw.run as select timestamp '2026-06-01 12:00:00' as as_of;
+create table core.fct_interaction as select timestamp '2026-06-01 12:00:00' as occurred_at;
 
 create table core.dim_user as
 select printf('u%03d', n) as user_key, 'CN' as country, ['east', 'west', null][1 + n % 3] as region, 'phone' as device,
@@ -33,14 +35,15 @@ select printf('u%03d', n) as user_key, 'CN' as country, ['east', 'west', null][1
 from range(120) as people(n);
 
 create table core.dim_user_history as
-select *, timestamp '2025-01-01' as valid_from, null::timestamp as valid_to from core.dim_user;
+select *, 1 as version_number, timestamp '2025-01-01' as valid_from, null::timestamp as valid_to from core.dim_user;
 
 create table core.dim_item as
 select domain || ':' || printf('%02d', n) as item_key, domain, n::varchar as item_id, 'Item ' || n as title,
     if(domain = 'film', 'movie', 'course') as kind, 'en' as language, null::date as published_date
 from (values ('film'), ('knowledge')) as domains(domain), range(19) as items(n);
 
-create table core.dim_content as select item_key, 'Something to learn' as summary from core.dim_item where domain = 'knowledge';
+create table core.dim_content as
+select item_key, 'Something to learn' as summary, null::timestamp as published_at from core.dim_item where domain = 'knowledge';
 create table core.dim_film as
 select item_key, null::varchar as original_title, 'A story' as synopsis from core.dim_item where domain = 'film';
 create table core.dim_topic as select 't' || n as topic_key, 'Taste ' || n as topic from range(3) as topics(n);
@@ -99,38 +102,53 @@ def test_people_and_items_that_have_done_nothing_are_part_of_what_is_learned_fro
     assert history.fingerprint() == steps.read_interactions(warehouse).fingerprint()
 
 
-def test_what_is_learned_from_knows_nothing_from_after_its_time() -> None:
+def knowledge_of(warehouse: str, latest_event: str) -> tuple[set[str], list[str | None]]:
+    """What a run as of noon on 1 June knows of a warehouse that goes up to an event.
+
+    Returns:
+        The items of which anything is known, and the regions of the first four people.
+    """
     with duckdb.connect() as connection:
-        connection.execute(WAREHOUSE)
-        # Item 18 of each side was used by nobody: the film is of the next day, the content of the same day. Item 3 is said to be
-        # of later, and yet people have had to do with it.
-        connection.execute(
-            "update core.dim_item set published_date = date '2026-06-02' where item_key in ('film:18', 'film:03')"
-        )
-        connection.execute(
-            "update core.dim_item set published_date = date '2026-06-01' where item_key = 'knowledge:18'"
-        )
-        # u000 moves north the day after, u001 has moved west before, and u002 comes later.
-        connection.execute(
-            "update core.dim_user_history set valid_to = '2026-06-02' where user_key = 'u000';"
-            "insert into core.dim_user_history select * replace ('north' as region, timestamp '2026-06-02' as valid_from, "
-            "null as valid_to) from core.dim_user_history where user_key = 'u000';"
-            "update core.dim_user_history set valid_to = '2026-05-01' where user_key = 'u001';"
-            "insert into core.dim_user_history select * replace ('west' as region, timestamp '2026-05-01' as valid_from, "
-            "null as valid_to) from core.dim_user_history where user_key = 'u001';"
-            "update core.dim_user_history set valid_from = '2026-06-03' where user_key = 'u002'"
-        )
+        connection.execute(warehouse)
+        connection.execute("update core.fct_interaction set occurred_at = $at", {"at": latest_event})
         history = steps.read_interactions(connection)
-    keys = history.item_keys.to_pylist()
-    assert "film:18" not in keys
-    assert {"film:03", "knowledge:18"} <= set(keys)
     assert history.traits is not None
+    assert history.content is not None
+    described = history.item_keys.filter(pa.array(np.diff(history.content.features.indptr) > 0))
     region = history.traits.names.index("region")
-    found = [
-        None if code < 0 else history.traits.values[region][code] for code in history.traits.codes[:4, region].tolist()
-    ]
+    names = [*history.traits.values[region], None]
     assert history.user_keys[:4].to_pylist() == ["u000", "u001", "u002", "u003"]
-    assert found == ["east", "west", None, "east"]
+    return set(described.to_pylist()), [names[code] for code in history.traits.codes[:4, region].tolist()]
+
+
+def test_a_run_as_of_an_earlier_time_knows_the_items_and_the_people_of_then() -> None:
+    # Nobody has used items 17 and 18 of either side, and film 17 has no date. Film 3 is said to be of later, and yet people have
+    # had to do with it.
+    # u000 moves north the day after; u001 has moved south before; u003 comes the day after, and then moves north.
+    changed = f"""
+    {WAREHOUSE}
+    delete from features.user_item_preference where item_key like '%:17';
+    update core.dim_item set published_date = '2026-06-02' where item_key in ('film:18', 'film:03');
+    update core.dim_item set published_date = '2026-06-01' where item_key in ('knowledge:17', 'knowledge:18');
+    update core.dim_content set published_at = '2026-06-01 11:00:00' where item_key = 'knowledge:17';
+    update core.dim_content set published_at = '2026-06-01 13:00:00' where item_key = 'knowledge:18';
+    update core.dim_user_history set valid_to = '2026-06-02' where user_key = 'u000';
+    update core.dim_user_history set valid_to = '2026-05-01' where user_key = 'u001';
+    update core.dim_user_history set valid_from = '2026-06-02', valid_to = '2026-06-03' where user_key = 'u003';
+    insert into core.dim_user_history
+    select * replace (
+        2 as version_number, if(user_key = 'u001', 'south', 'north') as region, valid_to as valid_from, null as valid_to
+    )
+    from core.dim_user_history where valid_to is not null;
+    """
+    items, regions = knowledge_of(changed, latest_event="2026-06-30")
+    everything = {f"{side}:{item:02}" for side in ("film", "knowledge") for item in range(19)}
+    assert items == everything - {"film:18", "knowledge:18"}
+    assert regions == ["east", "south", None, "east"]
+
+    items, regions = knowledge_of(changed, latest_event="2026-06-01 12:00:00")
+    assert items == everything, "a run that does not look back shows whatever has been delivered"
+    assert regions == ["north", "south", None, "north"]
 
 
 def test_the_same_input_gives_the_same_lists_also_after_a_crash_in_the_middle_of_training(
@@ -193,7 +211,8 @@ def test_a_long_search_is_kept_and_used_by_the_next_training(
     assert settings.fingerprint() != before, "the next run would say that there is nothing new"
 
     known = read_tuned(settings.tuned_file)
-    assert known["als_joint", "film+knowledge"].keys() == {"factors", "regularization", "alpha", "weighting"}
+    searched = {"factors", "regularization", "alpha", "weighting", "half_life_days", "half_life_events"}
+    assert known["als_joint", "film+knowledge"].keys() == searched
     store = store_at(tmp_path / "models")
     interactions = steps.collect_interactions(warehouse, store)
     config = replace(PROTOCOL, candidates=("als_joint",))

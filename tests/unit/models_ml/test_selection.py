@@ -140,6 +140,16 @@ def test_parameters_found_before_are_tried_first(planted, quick):
     assert len({json.dumps(config) for config in tried}) == 6
 
 
+def test_parameters_found_on_everything_are_not_tried_where_the_choice_is_as_of_a_time(planted, quick):
+    known = {("als", "film"): {"regularization": 33.0, "alpha": 3.0}}
+    config = dataclasses.replace(quick, candidates=("als",), choose_as_of=True)
+    lines: list[str] = []
+    found = select_models(planted, config, lines.append, known=known)
+    assert sum("33.0" in line for line in lines) == 1
+    usual = select_models(planted, dataclasses.replace(config, choose_as_of=False), known=known)
+    assert (found.to_json(), found.search) == (usual.to_json(), usual.search), "what is served is chosen on everything"
+
+
 def test_every_stage_of_every_model_has_its_cost(selection):
     assert selection.costs.schema == COSTS_SCHEMA
     stages = {(row["model"], row["stage"]) for row in selection.costs.to_pylist()}
