@@ -233,6 +233,15 @@ def calibrated(
         those for whom it has none are 0.
     """
     known = np.isfinite(scores)
+    few = np.count_nonzero(known, axis=1) < _FEW * scores.shape[1]
+    if calibration != "reciprocal_rank" and few.any() and not few.all():
+        # Each way rounds in its own manner: a person's way depends on the person alone, not on who else is in the block.
+        values, has_say = np.empty_like(scores), np.empty(len(scores), dtype=np.bool_)
+        for part in (np.flatnonzero(few), np.flatnonzero(~few)):
+            inside = np.isin(consumed[0], part)
+            own = np.searchsorted(part, consumed[0][inside]), consumed[1][inside]
+            values[part], has_say[part] = calibrated(scores[part], own, calibration)
+        return values, has_say
     if calibration == "reciprocal_rank":
         known[consumed] = False
         return _reciprocal_ranks(scores, known), np.asarray(known.any(axis=1), dtype=np.bool_)
@@ -243,7 +252,7 @@ def calibrated(
     count: NDArray[np.float64] = known_of - np.bincount(rows, weights=hidden, minlength=people)
     has_say = np.asarray(count > 0, dtype=np.bool_)
     count = np.maximum(count, 1)
-    if known_of.sum() < _FEW * known.size:
+    if few.all():
         return _standardised_few(scores, np.flatnonzero(known), consumed, count, has_say), has_say
     values = np.where(known, scores, np.float32(0))
     total = values.sum(axis=1) - np.bincount(rows, weights=values[consumed], minlength=people)

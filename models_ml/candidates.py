@@ -33,8 +33,8 @@ Needs = Literal["content", "traits", "both sides"]
 # where people are seldom active; years are a small gain where the history is long.
 _HALF_LIFE_DAYS = CategoricalDistribution((None, 30.0, 180.0, 730.0))
 # How many later interactions of a person make an earlier one count half. Real histories may want 2 to 5, steady ones none.
-_HALF_LIFE = CategoricalDistribution((None, 50.0, 20.0, 5.0, 2.0))
-_RECENT: Parameters = {"half_life_events": 5.0}
+_HALF_LIFE_EVENTS = CategoricalDistribution((None, 50.0, 20.0, 5.0, 2.0))
+_RECENT_BY_ORDER: Parameters = {"half_life_events": 5.0}
 
 WITH_HISTORY = ("warm", "few")
 WITHOUT_HISTORY = ("cold", "new")
@@ -211,11 +211,11 @@ def _neighbours() -> Iterator[Candidate]:
                 {
                     "regularization": _log(10.0, 3000.0),
                     "dropout": FloatDistribution(0.0, 0.7),
-                    "half_life_events": _HALF_LIFE,
+                    "half_life_events": _HALF_LIFE_EVENTS,
                 },
                 first=(
                     {"regularization": 200.0, "dropout": 0.3},
-                    {"regularization": 200.0, "dropout": 0.3, **_RECENT},
+                    {"regularization": 200.0, "dropout": 0.3, **_RECENT_BY_ORDER},
                 ),
             ),
         )
@@ -229,9 +229,9 @@ def _neighbours() -> Iterator[Candidate]:
                     "similarity": CategoricalDistribution(("cosine", "bm25")),
                     "shrinkage": _log(0.5, 100.0),
                     "neighbours": CategoricalDistribution((20, 50, 100, 200)),
-                    "half_life_events": _HALF_LIFE,
+                    "half_life_events": _HALF_LIFE_EVENTS,
                 },
-                first=({}, {"similarity": "bm25"}, _RECENT),
+                first=({}, {"similarity": "bm25"}, _RECENT_BY_ORDER),
             ),
         )
     yield Candidate(
@@ -254,13 +254,13 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "alpha": _log(0.5, 100.0),
         "weighting": weighting,
         "half_life_days": _HALF_LIFE_DAYS,
-        "half_life_events": _HALF_LIFE,
+        "half_life_events": _HALF_LIFE_EVENTS,
     }
     als_first = (
         {"regularization": 50.0, "alpha": 10.0},
         {"regularization": 200.0, "alpha": 40.0, "weighting": "strength"},
         {"regularization": 10.0, "alpha": 1.0},
-        {"regularization": 50.0, "alpha": 10.0, **_RECENT},
+        {"regularization": 50.0, "alpha": 10.0, **_RECENT_BY_ORDER},
     )
     ials = {
         "factors": CategoricalDistribution((32, 64, 128)),
@@ -269,9 +269,9 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
         "nu": FloatDistribution(0.0, 1.2),
         "weighting": weighting,
         "half_life_days": _HALF_LIFE_DAYS,
-        "half_life_events": _HALF_LIFE,
+        "half_life_events": _HALF_LIFE_EVENTS,
     }
-    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"}, _RECENT)
+    ials_first: tuple[Parameters, ...] = ({}, {"alpha0": 0.1}, {"weighting": "binary"}, _RECENT_BY_ORDER)
     for joint in (False, True):
         suffix, decided_by = ("_joint", ("warm", "few", "cold")) if joint else ("", WITH_HISTORY)
         yield Candidate(
@@ -281,7 +281,7 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
             lambda domain, before: SearchSpace(
                 ALSConfig(domain=domain, iterations=8),
                 als,
-                (*als_first, {"regularization": 200.0, "alpha": 40.0, **_fading(domain)}),
+                (*als_first, {"regularization": 200.0, "alpha": 40.0, **_recent_by_age(domain)}),
                 {"iterations": 15},
                 _faded_once,
             ),
@@ -293,7 +293,7 @@ def _models_with_factors(weighting: CategoricalDistribution) -> Iterator[Candida
             lambda domain, before: SearchSpace(
                 IALSConfig(domain=domain, epochs=8),
                 ials,
-                (*ials_first, _fading(domain)),
+                (*ials_first, _recent_by_age(domain)),
                 {"epochs": 16},
                 _faded_once,
             ),
@@ -326,7 +326,7 @@ def _models_of_content() -> Iterator[Candidate]:
     )
 
 
-def _fading(domain: str | None) -> Parameters:
+def _recent_by_age(domain: str | None) -> Parameters:
     """The half-life to try first; a long one for both sides, as old history on one may be all that is known of a person."""
     return {"weighting": "strength", "half_life_days": 730.0 if domain is None else 30.0}
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
+from models_ml.blas import BLAS
 from models_ml.fold_in import ItemBasis, Systems, fold_in, strongest_contributions
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, check_same_items, keys_to_array
@@ -96,7 +96,7 @@ class FactorModel(abc.ABC):
         """See `Recommender.scores`."""
         user_factors, item_factors = self.fold_in(people), self.item_factors[columns.start : columns.stop]
         # One BLAS thread, so that the sums do not depend on the number of threads.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with BLAS.limit(limits=1):
             scores: NDArray[np.float32] = user_factors @ item_factors.T
         scores[~user_factors.any(axis=1)] = -np.inf
         scores[:, ~item_factors.any(axis=1)] = -np.inf

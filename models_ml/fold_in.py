@@ -23,13 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import sposv
 from scipy.sparse import csr_matrix
-from threadpoolctl import ThreadpoolController
 
+from models_ml.blas import BLAS
 from models_ml.reasons import Reasons
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM
 
-# The libraries behind NumPy and SciPy, looked up once: `threadpool_limits` takes milliseconds, more than many a solution here.
-_BLAS = ThreadpoolController().select(user_api="blas")
 _GRAM_ROWS = 1 << 14
 # Largest system that is solved by NumPy's stacked LU rather than one by one by Cholesky.
 _SMALL = 8
@@ -78,7 +76,7 @@ class ItemBasis:
         """The basis of item factors, shape (items, factors)."""
         width = item_factors.shape[1]
         gram = np.zeros((width, width))
-        with _BLAS.limit(limits=1):
+        with BLAS.limit(limits=1):
             for start in range(0, len(item_factors), _GRAM_ROWS):
                 block = item_factors[start : start + _GRAM_ROWS].astype(np.float64)
                 gram += block.T @ block
@@ -159,7 +157,7 @@ def contributions(
     Source: Hu, Koren and Volinsky, ICDM 2008, section 5.
     """
     for stack in _stacks(basis, systems, _explained(systems, items), items.shape[1], block_bytes):
-        with _BLAS.limit(limits=1):
+        with BLAS.limit(limits=1):
             yield _contributions(basis, stack(), items)
 
 
@@ -327,7 +325,7 @@ def _for_each_stack(
 
     # One BLAS thread for each worker: the stacks are the parallelism, and the sums do not depend on the number of threads.
     with (
-        _BLAS.limit(limits=1),
+        BLAS.limit(limits=1),
         ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool,
     ):
         for _ in pool.map(quietly, stacks):

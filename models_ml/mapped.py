@@ -18,7 +18,7 @@ from models_ml.als import ALSConfig, ALSModel, fit_als
 from models_ml.fold_in import ItemBasis, contributions
 from models_ml.interactions import Interactions
 from models_ml.item_to_item import name_strongest
-from models_ml.model import Arrays, ModelConfig, keys_from_array, keys_to_array, top_k_by_model
+from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.preference import Scale, Weighting
 from models_ml.reasons import Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
@@ -108,6 +108,7 @@ class MappedModel:
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`; -inf for people without history on other domains."""
+        check_same_items(self.item_keys, people)
         scores = np.full((people.shape[0], len(columns)), -np.inf, dtype=np.float32)
         for domain, first, stop in self._parts(columns):
             users, items = self._factors(people, domain, first, stop)
@@ -131,6 +132,7 @@ class MappedModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items that add most. The offset is part of the score and of no share."""
+        check_same_items(self.item_keys, people)
         reasons = Reasons.nothing(len(items), items.shape[1], most)
         for domain, first, stop in self._parts(range(len(self.item_keys))):
             source = self.source(domain)

@@ -222,11 +222,12 @@ class UserNeighboursModel:
 
     @cached_property
     def _parts(self) -> dict[range, csr_matrix]:
-        """Preferences for each range that was asked for: whoever scores block by block asks for few, many times."""
+        """Preferences for the range that was asked for last: whoever scores block by block asks for one, many times."""
         return {}
 
     def _preferences_for(self, columns: range) -> csr_matrix:
         if columns not in self._parts:
+            self._parts.clear()
             self._parts[columns] = self.preferences[:, columns.start : columns.stop]
         return self._parts[columns]
 

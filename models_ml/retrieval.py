@@ -17,13 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from threadpoolctl import ThreadpoolController
+
+from models_ml.blas import BLAS
 
 NO_ITEM = -1
 BLOCK_BYTES = 16 << 20
 _GROUP = 16
-# The library behind NumPy, looked up once: `threadpool_limits` takes milliseconds, and models call this for small blocks.
-_BLAS = ThreadpoolController().select(user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def top_k_by_scores(
 
     # One BLAS thread for each worker: the blocks are the parallelism, and the sums do not depend on the number of threads.
     with (
-        _BLAS.limit(limits=1),
+        BLAS.limit(limits=1),
         ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool,
     ):
         for _ in pool.map(fill, range(0, people, block_rows)):

@@ -34,7 +34,7 @@ from models_ml.evaluation import (
     serving_segments,
 )
 from models_ml.interactions import Interactions
-from models_ml.model import Arrays, ModelConfig, Recommender, keys_to_array, model_version
+from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, model_version
 from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
 from models_ml.registry import config_from_json, fit_model, model_from_arrays
 from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, finished, search
@@ -54,7 +54,7 @@ class SelectionConfig:
     """Parameters of the whole protocol.
 
     Attributes:
-        split: Split for the test; the inner one has the next seed and hides more (see `validation_of`).
+        split: Split for the test; how the inner one differs is said in `validation_of`.
         search: Budget of the search.
         evaluation: How models are judged.
         min_people: A segment with fewer people on the inner split has too little to choose by: it takes over a champion (see
@@ -232,7 +232,8 @@ def _choose(
 def validation_of(outer: Split, config: SelectionConfig) -> Validation:
     """The inner split of a training part, on which parameters are searched and champions chosen.
 
-    It hides twice as many sides and people as the outer one: those are few, and a champion has to be chosen by them. Items that
+    It divides by each person's time, also below a split at one point in time, since only that hides sides and people. It hides
+    twice as many sides and people as the outer one: those are few, and a champion has to be chosen by them. Items that
     the outer one hides are hidden here too: nobody has them in training, so a model that can tell what they are about must not
     lose places to them.
     """
@@ -535,7 +536,7 @@ class FittedModels:
     @staticmethod
     def from_arrays(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> "FittedModels":
         """The models that `to_arrays` took apart."""
-        item_keys = pa.array(arrays["item_keys"].tolist(), pa.string())
+        item_keys = keys_from_array(arrays["item_keys"])
         configs = {version: config_from_json(values) for version, values in manifest["models"].items()}
         models: dict[str, Recommender] = {}
         for version, config in configs.items():

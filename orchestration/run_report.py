@@ -103,6 +103,8 @@ def _headline(summary: Mapping[str, Any]) -> str:
         return "Interrupted: readers keep the publication that they had"
     if not summary["succeeded"]:
         return "Not published: readers keep the publication that they had"
+    if summary["publication"] is None:
+        return "Done; nothing is published yet"
     return "Published" if summary["is_new"] else "Done: readers see the same publication as before"
 
 

@@ -162,7 +162,12 @@ def run(
         log = settings.reports_dir / f"run-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
         with output_to(log):
             outcome = _execute(settings, instance, job, select, full_refresh, on_progress, log, started)
-        return replace(outcome, report=write_report(log.with_suffix(".html"), run_summary(outcome)))
+            try:
+                return replace(outcome, report=write_report(log.with_suffix(".html"), run_summary(outcome)))
+            except (OSError, duckdb.Error) as error:
+                # What the run has done stands; a full disk, for instance, costs only the page about it.
+                print(f"no page about this run could be written: {error}")
+                return outcome
 
 
 def _execute(

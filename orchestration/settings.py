@@ -263,8 +263,11 @@ class Settings:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Names between commas."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
+    """Names between commas, at least one."""
+    names = tuple(name for part in text.split(",") if (name := part.strip()))
+    if not names:
+        raise ValueError(f"{text!r} names nothing; leave it empty for all")
+    return names
 
 
 def parse_time(text: str) -> datetime:

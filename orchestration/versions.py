@@ -20,8 +20,8 @@ def product_version() -> str:
 
 
 def models_version() -> str:
-    """Version of everything that decides what a trained model looks like."""
-    return _hash_sources([PROJECT_DIR / "models_ml"])
+    """Version of everything that decides what a trained model looks like; the science of campaigns does not."""
+    return _hash_sources([PROJECT_DIR / "models_ml"], without="campaigns")
 
 
 def warehouse_version() -> str:
@@ -34,11 +34,13 @@ def code_version() -> str:
     return _hash_sources([PROJECT_DIR / "orchestration", PROJECT_DIR / "models_ml", DBT_PROJECT_DIR])
 
 
-def _hash_sources(folders: Iterable[Path]) -> str:
+def _hash_sources(folders: Iterable[Path], without: str | None = None) -> str:
+    """Hash of names and content of the sources; `without` names a subfolder that is left out."""
+    left_out = _WRITTEN_BY_TOOLS | {without}
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder.parent)
-            if path.suffix in _SOURCE_ENDINGS and not _WRITTEN_BY_TOOLS.intersection(relative.parts):
+            if path.suffix in _SOURCE_ENDINGS and not left_out.intersection(relative.parts):
                 digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

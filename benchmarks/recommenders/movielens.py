@@ -86,8 +86,9 @@ LAST_ITEM_MODELS: dict[str, ModelConfig] = {
         factors=192, alpha0=0.5, reg=25.0, nu=1.0, epochs=12, weighting="binary", half_life_events=7.0
     ),
 }
-# HR@10 and NDCG@10 of tuned iALS, which does not look at times, in Rendle et al., arXiv:2110.14037.
-PUBLISHED = {"ials_64, recency": (0.722, 0.445), "ials_192, recency": (0.731, 0.452)}
+# HR@10 and NDCG@10 by factors of tuned iALS in Rendle et al., arXiv:2110.14037. It does not look at times; ours is asked to reach
+# it with and without.
+PUBLISHED = {64: (0.722, 0.445), 192: (0.731, 0.452)}
 NEGATIVES = 100
 PLACES = 10
 _BLOCK = 1000
@@ -358,9 +359,10 @@ def last_item_figures(judged: dict[str, NDArray[np.float64]]) -> tuple[Figures, 
     figures: Figures = {}
     requirements = []
     for name, values in judged.items():
-        mean = bootstrap_mean(values)
+        mean, config = bootstrap_mean(values), LAST_ITEM_MODELS[name]
+        assert isinstance(config, IALSConfig)
         figures[name] = {
-            "config": LAST_ITEM_MODELS[name].to_json(),
+            "config": config.to_json(),
             **{
                 metric: {"value": float(mean.value[at]), "interval": [float(mean.low[at]), float(mean.high[at])]}
                 for at, metric in enumerate(measured)
@@ -373,7 +375,7 @@ def last_item_figures(judged: dict[str, NDArray[np.float64]]) -> tuple[Figures, 
                 "required": f">= {least}",
                 "holds": bool(figures[name][metric]["value"] >= least),
             }
-            for metric, least in zip(measured, PUBLISHED.get(name, ()), strict=False)
+            for metric, least in zip(measured, PUBLISHED[config.factors], strict=False)
         ]
     return figures, requirements
 

@@ -43,6 +43,19 @@ def test_a_package_imports_only_downwards(package: str) -> None:
     assert {file: modules for file, modules in found.items() if modules} == {}
 
 
+def test_no_recommender_rests_on_the_science_of_campaigns() -> None:
+    """Which is why a change there trains nothing anew."""
+    files = [file for file in sorted((ROOT / "models_ml").rglob("*.py")) if file.parent.name != "campaigns"]
+    assert len(files) > 30
+    found = {
+        module
+        for file in files
+        for module in imported_modules(file.read_text())
+        if module.startswith("models_ml.campaigns")
+    }
+    assert found == set()
+
+
 @pytest.mark.parametrize("station", STATIONS)
 def test_a_station_reads_only_what_stands_before_it(station: str) -> None:
     found = {

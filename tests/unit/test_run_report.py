@@ -51,6 +51,12 @@ def test_a_page_names_the_champion_of_each_segment_beside_popularity() -> None:
     assert ["recommendations__models", "40.0"] in found
 
 
+def test_a_part_of_the_graph_run_before_anything_is_published_says_so() -> None:
+    page = render_report({**SUMMARY, "is_new": False, "publication": None}, None)
+    assert "nothing is published yet" in page
+    assert "the same publication" not in page
+
+
 def test_a_page_holds_its_picture_and_needs_no_other_file() -> None:
     page = render_report(SUMMARY, b"png")
     assert f'src="data:image/png;base64,{base64.b64encode(b"png").decode()}"' in page

@@ -46,6 +46,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_AS_OF", "yesterday", "not an ISO 8601 time"),
         ("ZHIYING_MEMORY_LIMIT", "plenty", "not a size"),
         ("ZHIYING_SEED", "-1", "negative"),
+        ("ZHIYING_CANDIDATES", " , ", "names nothing"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(

@@ -287,3 +287,16 @@ def test_weights_do_not_count_on_items_that_are_left_out():
     }
     assert weights["left out"] == (1.0, 0.0)
     assert weights["in the way"][0] < 1.0
+
+
+def test_the_calibrated_scores_of_a_person_do_not_depend_on_who_else_is_asked():
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(40, 500)).astype(np.float32)
+    # A fifth of what is known of a person decides how it is calculated; some here are known fully, some hardly.
+    scores[random.random(scores.shape) < np.linspace(0, 0.99, 40)[:, None]] = -np.inf
+    hidden = random.random(scores.shape) < 0.02
+    together, has_say = calibrated(scores, tuple(np.nonzero(hidden)), "score")
+    for person in range(40):
+        alone, own = calibrated(scores[[person]], tuple(np.nonzero(hidden[[person]])), "score")
+        np.testing.assert_array_equal(alone[0], together[person])
+        assert own[0] == has_say[person]
