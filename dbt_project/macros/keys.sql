@@ -19,3 +19,8 @@
 {% macro calendar_day(moment, time_zone) -%}
     cast(timezone({{ time_zone }}, timezone('UTC', {{ moment }})) as date)
 {%- endmacro %}
+
+{#- First moment (naive UTC) of a calendar day in a time zone. -#}
+{% macro start_of_day(day, time_zone) -%}
+    timezone('UTC', timezone({{ time_zone }}, cast({{ day }} as timestamp)))
+{%- endmacro %}

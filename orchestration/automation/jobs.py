@@ -1,4 +1,4 @@
-"""The jobs: everything, the warehouse alone, the recommendations alone."""
+"""The jobs: everything, the warehouse alone, the recommendations and what follows from them."""
 
 from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -23,7 +23,7 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
         ),
         define_asset_job(
             "recommendations",
-            selection=AssetSelection.groups("recommendations") | _PUBLICATION,
-            description="Trains, evaluates, scores and publishes from the features as they are.",
+            selection=AssetSelection.groups("recommendations", "marketing") | _PUBLICATION,
+            description="Trains, evaluates, scores, makes the segments and publishes from the features as they are.",
         ),
     ]

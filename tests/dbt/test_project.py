@@ -34,6 +34,8 @@ PROMISED = {
     "recommendations.item_item": "item_key target_domain rank related_item_key related_title score strategy model_version",
     "recommendations.evaluation": "model target_domain segment metric cutoff value ci_low ci_high users split is_champion "
     "model_version evaluated_at",
+    "marketing.segment": "segment_key family name platform definition people",
+    "marketing.segment_membership": "segment_key user_key entered_at exited_at is_current",
     "quality.load_audit": "source table_name file rows_read rows_loaded rows_quarantined rows_duplicate loaded_at",
     "quality.quarantine": "source table_name file row_number column_name reason raw",
     "quality.check_result": "check_name table_name status severity observed expected",
@@ -165,3 +167,5 @@ def test_tests_of_the_second_pass_do_not_run_in_the_first(dbt):
     assert listed.succeeded, listed.output
     assert "user_item_" not in listed.output.replace("user_item_preference", "")
     assert "nothing_consumed_is_recommended" not in listed.output
+    assert "segment_" not in listed.output
+    assert "lifecycle_agrees_with_user_activity" not in listed.output

@@ -23,6 +23,7 @@ STATIONS = {
     "core",
     "features",
     "recommendations",
+    "marketing",
     "quality",
     "publication",
 }
@@ -128,6 +129,17 @@ def test_two_graphs_share_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("job", ["everything", "warehouse", "recommendations"])
 def test_a_job_resolves(graph: Definitions, job: str) -> None:
     assert graph.resolve_job_def(job).nodes
+
+
+def test_the_recommendations_job_builds_the_second_pass_as_a_whole(graph: Definitions) -> None:
+    """A pass over a part of its tables is not noted as built, and the publication would be refused."""
+    selected = graph.resolve_job_def("recommendations").asset_layer.selected_asset_keys
+    second_pass = next(
+        definition
+        for definition in graph.assets or []
+        if isinstance(definition, AssetsDefinition) and definition.op.name == "dbt_after_models"
+    )
+    assert set(second_pass.keys) <= set(selected)
 
 
 def test_the_warehouse_job_trains_and_publishes_nothing(graph: Definitions) -> None:

@@ -1,0 +1,196 @@
+{%- set new = var('lifecycle_new_days') -%}
+{%- set active = var('lifecycle_active_days') -%}
+{%- set at_risk = var('lifecycle_at_risk_days') %}
+
+with
+
+memberships as (
+    select * from {{ ref('segment_membership') }}
+),
+
+interests as (
+    select * from {{ ref('interest_stay') }}
+),
+
+classes as (
+    select * from {{ ref('value_classes') }}
+),
+
+platforms as (
+    select
+        platforms.platform,
+        platforms.place,
+        platforms.beginning,
+        platforms.action,
+        platforms.never
+    from (
+        values
+        ('film', 'on film', 'the first action on film', 'action on film', ''),
+        ('knowledge', 'on knowledge', 'the first action on knowledge', 'action on knowledge', ''),
+        (
+            'joined',
+            'over both platforms',
+            'the first sighting on either platform',
+            'action on either platform',
+            ' or there is none'
+        )
+    ) as platforms (platform, place, beginning, action, never)
+),
+
+states as (
+    select
+        states.state,
+        states.name,
+        states.definition
+    from (
+        values
+        ('new', 'New', 'Within {{ new }} days of {beginning}.'),
+        (
+            'active',
+            'Active',
+            'No longer new, and the last {action} is less than {{ active }} days ago.'
+        ),
+        (
+            'at_risk',
+            'At risk',
+            'No longer new, and the last {action} is at least {{ active }} and less than {{ at_risk }} days ago.'
+        ),
+        (
+            'dormant',
+            'Dormant',
+            'No longer new, and the last {action} is at least {{ at_risk }} days ago{never}.'
+        )
+    ) as states (state, name, definition)
+),
+
+lifecycles as (
+    select
+        'lifecycle:' || platforms.platform || ':' || states.state as segment_key,
+        'lifecycle' as family,
+        states.name || ' ' || platforms.place as name,
+        platforms.platform,
+        replace(
+            replace(replace(states.definition, '{beginning}', platforms.beginning), '{action}', platforms.action),
+            '{never}',
+            platforms.never
+        ) as definition
+    from platforms
+    cross join states
+),
+
+worths as (
+    select
+        'value:joined:' || value_class as segment_key,
+        'value' as family,
+        name,
+        'joined' as platform,
+        'By the first of the month, has bought and kept something'
+        || case when max_recency_days is not null then ' at most ' || max_recency_days || ' days before' else '' end
+        || case
+            when min_purchases > 0
+                then
+                    ', with at least '
+                    || min_purchases
+                    || ' purchase'
+                    || case when min_purchases > 1 then 's' else '' end
+                    || ' in the {{ var("value_window_days") }} days before'
+            else ''
+        end
+        || case
+            when spends_more_than > 0
+                then
+                    ', and has spent more in them than at least ' || format('{:g}', 100 * spends_more_than)
+                    || ' % of the other buyers in the same currency'
+            else ''
+        end
+        || case when priority > 1 then '; is in none of the classes of value before it.' else '.' end as definition
+    from classes
+),
+
+topics as (
+    select distinct
+        segment_key,
+        substr(segment_key, length('interest:joined:') + 1) as topic
+    from interests
+),
+
+tastes as (
+    select
+        segment_key,
+        'interest' as family,
+        'Interested in ' || topic as name,
+        'joined' as platform,
+        'No topic has a larger share in what the person likes than ' || topic || ', which has at least '
+        || '{{ "%g" | format(100 * var("interest_min_share")) }} % of it (the {{ var("interest_topics") }} topics '
+        || 'of which that is true for most people are segments).' as definition
+    from topics
+),
+
+chances as (
+    select
+        chances.segment_key,
+        chances.family,
+        chances.name,
+        chances.platform,
+        chances.definition
+    from (
+        values
+        (
+            'potential:film:personal',
+            'potential',
+            'Only on knowledge, with a personal list of films',
+            'film',
+            'Likes items of knowledge and none of film, and the best film for them was found from what they like.'
+        ),
+        (
+            'potential:film:general',
+            'potential',
+            'Only on knowledge, with a general list of films',
+            'film',
+            'Likes items of knowledge and none of film, and the best film for them is one that many people like.'
+        ),
+        (
+            'potential:knowledge:personal',
+            'potential',
+            'Only on film, with a personal list of knowledge',
+            'knowledge',
+            'Likes items of film and none of knowledge, and the best content for them was found from what they like.'
+        ),
+        (
+            'potential:knowledge:general',
+            'potential',
+            'Only on film, with a general list of knowledge',
+            'knowledge',
+            'Likes items of film and none of knowledge, and the best content for them is one that many people like.'
+        )
+    ) as chances (segment_key, family, name, platform, definition)
+),
+
+segments as (
+    select * from lifecycles
+    union all
+    select * from worths
+    union all
+    select * from tastes
+    union all
+    select * from chances
+),
+
+sizes as (
+    select
+        segment_key,
+        count(*) as people
+    from memberships
+    where is_current
+    group by segment_key
+)
+
+select
+    segments.segment_key,
+    segments.family,
+    segments.name,
+    segments.platform,
+    segments.definition,
+    cast(coalesce(sizes.people, 0) as integer) as people
+from segments
+left join sizes on segments.segment_key = sizes.segment_key
