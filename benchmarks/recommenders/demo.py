@@ -56,8 +56,8 @@ DRAWS = 5
 # items; and much of the last three places with all items alike, for the whole catalogue. The same number of explored places
 # costs less further down.
 SOME = ExplorationConfig(share=0.05, most_interactions=20, most_items=5000)
-LAST_PLACES = dataclasses.replace(SOME, share=0.3, first_place=8, favour=0.0)
-EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 30 % from place 8, all items alike": LAST_PLACES}
+LAST_PLACES = dataclasses.replace(SOME, share=0.25, first_place=8, favour=0.0)
+EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 25 % from place 8, all items alike": LAST_PLACES}
 # ALS is given its best parameters on another draw, so that it is not beaten for want of tuning.
 WEIGHTINGS: tuple[Weighting, ...] = ("weight", "strength")
 GRID = tuple(
