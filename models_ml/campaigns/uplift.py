@@ -37,8 +37,8 @@ class InteractionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TLearnerConfig:
-    """One model of answers for each arm; the uplift is their difference.
+class AnswersConfig:
+    """Parameters of models of answers.
 
     Attributes:
         learner: `linear` (logistic regression) or `boosting`.
@@ -52,6 +52,11 @@ class TLearnerConfig:
 
     def __post_init__(self) -> None:
         check_learner(self.learner, self.regularization)
+
+
+@dataclasses.dataclass(frozen=True)
+class TLearnerConfig(AnswersConfig):
+    """One model of answers for each arm; the uplift is their difference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,21 +81,8 @@ class XLearnerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ResponseOnlyConfig:
-    """Ranking by how likely those contacted are to answer, which says nothing about what contact caused.
-
-    Attributes:
-        learner: `linear` (logistic regression) or `boosting`.
-        regularization: Weight of the squared coefficients of logistic regression, > 0.
-        seed: Seed of boosting.
-    """
-
-    learner: Learner = "linear"
-    regularization: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_learner(self.learner, self.regularization)
+class ResponseOnlyConfig(AnswersConfig):
+    """Ranking by how likely those contacted are to answer, which says nothing about what contact caused."""
 
 
 @dataclasses.dataclass(frozen=True)
