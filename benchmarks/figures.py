@@ -19,6 +19,12 @@ def on_data(run: Callable[[Path], Figures], data: Path | None) -> Run | None:
     return None if data is None or not data.is_dir() else lambda: run(data)
 
 
+def print_found(found: Figures) -> int:
+    """Prints what one part found as JSON; returns 1 if a requirement does not hold, else 0."""
+    print(json.dumps(found, indent=1))
+    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+
+
 def run_parts(title: str, command: str, runs: Mapping[str, Run | None], only: Sequence[str], folder: Path) -> int:
     """Runs parts and writes `figures.json` (everything) and `figures.md` (what is required).
 

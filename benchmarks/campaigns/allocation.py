@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.figures import print_found
 from models_ml.campaigns.allocation import AllocationConfig, allocate
 from models_ml.campaigns.allocation_problem import Candidates, ContactCap, Limits, Problem, even_pacing
 from models_ml.campaigns.feasible_choice import FeasibleChoice
@@ -188,8 +189,7 @@ def main() -> int:
         print(json.dumps(measure(kind, int(people), method)))
         return 0
     found = run(arguments.people or SIZES)
-    print(json.dumps(found, indent=1))
-    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+    return print_found(found)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ example "examples/obd" of obp 0.4.1.
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -34,6 +33,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
+from benchmarks.figures import print_found
 from models_ml.bootstrap import bootstrap_mean
 from models_ml.campaigns.learners import classifier
 from models_ml.campaigns.off_policy import (
@@ -418,8 +418,7 @@ def main() -> int:
         print(f"skipped: there is no folder random in {arguments.data}")
         return 0
     found = run(arguments.data)
-    print(json.dumps(found, indent=1))
-    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+    return print_found(found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ of response are calibrated.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.figures import print_found
 from models_ml.campaigns.qini import RANDOM, RESPONSE_ONLY, QiniComparison, compare_uplift, uplift_by_bin
 from models_ml.campaigns.reliability import reliability
 from models_ml.campaigns.response import ResponseConfig, cross_fitted_probabilities
@@ -158,8 +158,7 @@ def main() -> int:
         print(f"skipped: there is no hillstrom.csv.gz in {arguments.data}")
         return 0
     found = run(arguments.data)
-    print(json.dumps(found, indent=1))
-    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+    return print_found(found)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ items, where every new item in a list is a miss by construction, and for all tha
 
 import argparse
 import dataclasses
-import json
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from benchmarks.figures import print_found
 from models_ml.als import ALSConfig
 from models_ml.bootstrap import paired_difference
 from models_ml.cold_items import ColdItemsConfig
@@ -274,8 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("home", type=Path, nargs="?")
     found = run(parser.parse_args().home)
-    print(json.dumps(found, indent=1))
-    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+    return print_found(found)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Last item: every rating counts. The last item of each person is ranked among 100
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.stats import t as student
 
+from benchmarks.figures import print_found
 from models_ml.als import ALSConfig
 from models_ml.blend import BlendConfig, BlendModel, blend_weights
 from models_ml.bootstrap import bootstrap_mean, paired_difference
@@ -390,8 +390,7 @@ def main() -> int:
         print(f"skipped: there is no ml-1m.inter in {arguments.data}")
         return 0
     found = run(arguments.data, arguments.splits)
-    print(json.dumps(found, indent=1))
-    return 0 if all(line["holds"] for line in found["requirements"]) else 1
+    return print_found(found)
 
 
 if __name__ == "__main__":
