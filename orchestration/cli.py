@@ -6,10 +6,8 @@ where they are needed, so that reading the publication starts at once.
 
 import contextlib
 import csv
-import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,10 +19,25 @@ from typing import Annotated, Any, NoReturn
 import duckdb
 import typer
 
+from orchestration.campaign_commands import campaign_app
+from orchestration.command_line import (
+    CALL_AT_FAULT,
+    DATA_AT_FAULT,
+    DONE,
+    INTERRUPTED,
+    CallError,
+    Home,
+    Json,
+    Landing,
+    open_publication,
+    print_json,
+    program,
+    settings_of_call,
+    standard_output,
+)
 from orchestration.publication.store import PublicationStore
 from orchestration.settings import Settings, parse_time
 
-DONE, DATA_AT_FAULT, CALL_AT_FAULT, INTERRUPTED = 0, 1, 2, 130
 _INTERRUPTED = "interrupted; readers keep the publication that they had, and the next run goes on from here"
 _SHOWN_ROWS = 40
 
@@ -39,22 +52,9 @@ app = typer.Typer(
 )
 publications_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 app.add_typer(publications_app, name="publications")
+app.add_typer(campaign_app, name="campaign")
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", help="Folder with everything a run writes. Default: ZHIYING_HOME, or .zhiying here."),
-]
-Landing = Annotated[
-    Path | None, typer.Option("--landing", help="Folder that the platforms deliver to. Default: landing in the home.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Domain = Annotated[str | None, typer.Option("--domain", help="film or knowledge; both if not given.")]
-
-
-class CallError(Exception):
-    """The call cannot be carried out as it was made; the message says what to do."""
-
-    exit_status = CALL_AT_FAULT
 
 
 def main() -> NoReturn:
@@ -98,7 +98,7 @@ def demo(home: Home = None, as_json: Json = False) -> int:
     from orchestration.console import counted, terminal
     from simulation.demo import write_demo_landing
 
-    settings = _settings(home)
+    settings = settings_of_call(home)
     if (
         settings.landing.is_dir()
         and any(settings.landing.iterdir())
@@ -144,7 +144,7 @@ def run(
         moment: datetime | None = None if as_of is None else parse_time(as_of)
     except ValueError as error:
         raise CallError(f"--as-of: {error}") from error
-    settings = _settings(home, landing, as_of=moment)
+    settings = settings_of_call(home, landing, as_of=moment)
     return _run(settings, home, as_json=as_json, full_refresh=full_refresh, select=select)
 
 
@@ -165,14 +165,14 @@ def land(
 
     if data_format != "movielens":
         raise CallError(f"{data_format!r} is not a known format; known is movielens")
-    settings = _settings(home, landing)
+    settings = settings_of_call(home, landing)
     with terminal() as console, counted(console, f"reading {source}") as show:
         summary = land_movielens(source, settings.landing, progress=lambda step, done, total: show(done, total, step))
     if as_json:
-        _print_json(summary.__dict__)
+        print_json(summary.__dict__)
     else:
         print(summary)
-        print(f"Next: {_program()} run --landing {shlex.quote(str(settings.landing))} --home DIR   (DIR: a new folder)")
+        print(f"Next: {program()} run --landing {shlex.quote(str(settings.landing))} --home DIR   (DIR: a new folder)")
     return DONE
 
 
@@ -191,7 +191,7 @@ def check(
     with terminal() as console, counted(console, f"checking {landing}") as show:
         report = check_landing(landing, progress=lambda at: show(at.done, at.total, at.file))
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
     else:
         print(render_report(report))
     return DONE if report.is_clean else DATA_AT_FAULT
@@ -215,14 +215,14 @@ def tune(
     from orchestration.console import counted, show_rows, terminal
     from orchestration.recommendations.tuning import tune as search
 
-    settings = _settings(home)
+    settings = settings_of_call(home)
     started, seconds = time.monotonic(), 60 * minutes
     with terminal() as console, counted(console, "searching") as show:
         found = search(
             settings, seconds, lambda line: show(int(time.monotonic() - started), max(1, int(seconds)), line)
         )
     if as_json:
-        _print_json([entry.__dict__ for entry in found])
+        print_json([entry.__dict__ for entry in found])
         return DONE
     rows = [
         (
@@ -234,8 +234,8 @@ def tune(
         )
         for entry in sorted(found, key=lambda entry: (entry.targets, -entry.gain))
     ]
-    show_rows(_standard_output(), ["model", "targets", "tried", "NDCG against popularity", "best parameters"], rows)
-    print(f"Kept in {settings.tuned_file}; the next `{_program()} run` tries them first.")
+    show_rows(standard_output(), ["model", "targets", "tried", "NDCG against popularity", "best parameters"], rows)
+    print(f"Kept in {settings.tuned_file}; the next `{program()} run` tries them first.")
     return DONE
 
 
@@ -252,7 +252,7 @@ def ui(
     """Dagster's web UI and daemon over the home, on loopback only, until Ctrl-C."""
     from orchestration.instance import HomeBusyError, only_run_of, only_ui_of, open_instance, settle_runs
 
-    settings = _settings(home, landing)
+    settings = settings_of_call(home, landing)
     settings.prepare_home()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -319,7 +319,7 @@ def query(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
 ) -> int:
     """Asks the publication; nothing can be changed through it."""
-    _answer(_settings(home), sql, [], as_json=as_json, as_csv=as_csv)
+    _answer(settings_of_call(home), sql, [], as_json=as_json, as_csv=as_csv)
     return DONE
 
 
@@ -334,7 +334,7 @@ def recommend(
     as_json: Json = False,
 ) -> int:
     """What one person would enjoy, on both sides or one, and why."""
-    settings = _settings(home)
+    settings = settings_of_call(home)
     user_key = _user_key(settings, person)
     columns = "target_domain, rank, title, round(score, 4) as score, strategy, reason"
     found = _answer(
@@ -359,7 +359,7 @@ def similar(
     as_json: Json = False,
 ) -> int:
     """Items that people enjoy together with this one, on both sides or one."""
-    settings = _settings(home)
+    settings = settings_of_call(home)
     item_key = _item_key(settings, item)
     columns = "of_title, target_domain, rank, title, round(score, 4) as score, strategy"
     found = _answer(
@@ -381,9 +381,9 @@ def publications(context: typer.Context, home: Home = None, as_json: Json = Fals
         return
     from orchestration.console import show_rows
 
-    found = PublicationStore(_settings(home).published_dir).all()
+    found = PublicationStore(settings_of_call(home).published_dir).all()
     if as_json:
-        _print_json(
+        print_json(
             [{"id": p.publication_id, "is_current": p.is_current, "file": str(p.database), **p.document} for p in found]
         )
         return
@@ -397,7 +397,7 @@ def publications(context: typer.Context, home: Home = None, as_json: Json = Fals
         )
         for p in found
     ]
-    show_rows(_standard_output(), ["", "publication", "as of", "rows", "MB"], rows)
+    show_rows(standard_output(), ["", "publication", "as of", "rows", "MB"], rows)
 
 
 @publications_app.command(epilog="Example: `zhiying publications rollback 20260131T033000000000Z-1a2b3c4d`")
@@ -411,9 +411,9 @@ def rollback(
 
     A run without anything new leaves it so; one with something new publishes on top.
     """
-    now = PublicationStore(_settings(home or context.obj).published_dir).rollback(publication_id)
+    now = PublicationStore(settings_of_call(home or context.obj).published_dir).rollback(publication_id)
     if as_json:
-        _print_json({"id": now.publication_id, "is_current": now.is_current, "file": str(now.database)})
+        print_json({"id": now.publication_id, "is_current": now.is_current, "file": str(now.database)})
     else:
         print(f"Readers now see {now.publication_id}. The next run with something new publishes on top of it.")
     return DONE
@@ -432,10 +432,10 @@ def _run(
     with terminal() as console, RunProgress(console) as progress:
         outcome = execute(settings, full_refresh=full_refresh, select=select, on_progress=progress.show)
     if as_json:
-        _print_json(run_summary(outcome))
+        print_json(run_summary(outcome))
     elif not outcome.interrupted:
         home_option = "" if home is None else f" --home {shlex.quote(str(home))}"
-        show_summary(_standard_output(), outcome, program=_program(), home_option=home_option)
+        show_summary(standard_output(), outcome, program=program(), home_option=home_option)
     if outcome.interrupted:
         return _complain(_INTERRUPTED, INTERRUPTED)
     if outcome.call_at_fault:
@@ -443,28 +443,11 @@ def _run(
     return DONE if outcome.succeeded else DATA_AT_FAULT
 
 
-def _program() -> str:
-    """How this command can be called again from where the person is."""
-    if shutil.which("zhiying"):
-        return "zhiying"
-    installed = Path(sys.executable).parent / "zhiying"
-    here = Path.cwd()
-    return shlex.quote(str(installed.relative_to(here) if installed.is_relative_to(here) else installed))
-
-
-def _settings(home: Path | None, landing: Path | None = None, *, as_of: datetime | None = None) -> Settings:
-    environment = dict(os.environ)
-    for name, value in (("ZHIYING_HOME", home), ("ZHIYING_LANDING", landing)):
-        if value is not None:
-            environment[name] = str(value)
-    return Settings.from_environment(environment).with_options(as_of=as_of)
-
-
 def _answer(settings: Settings, sql: str, values: list[Any], *, as_json: bool = False, as_csv: bool = False) -> int:
     """Prints the answer of a query; returns how many rows it has."""
     from orchestration.console import show_rows
 
-    with _open_publication(settings) as connection:
+    with open_publication(settings) as connection:
         try:
             if len(statements := connection.extract_statements(sql)) != 1:
                 raise CallError(f"One SQL statement is wanted, this is {len(statements)}")
@@ -474,24 +457,16 @@ def _answer(settings: Settings, sql: str, values: list[Any], *, as_json: bool = 
         except duckdb.Error as error:
             raise CallError(f"DuckDB: {' '.join(str(error).split())}") from error
     if as_json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
     elif rows:
-        show_rows(_standard_output(), columns, rows[:_SHOWN_ROWS], more=max(0, len(rows) - _SHOWN_ROWS))
+        show_rows(standard_output(), columns, rows[:_SHOWN_ROWS], more=max(0, len(rows) - _SHOWN_ROWS))
     else:
         print("no rows")
     return len(rows)
-
-
-def _open_publication(settings: Settings) -> duckdb.DuckDBPyConnection:
-    file = PublicationStore(settings.published_dir).current_file
-    if not file.exists():
-        raise CallError(f"Nothing is published in {settings.home} yet; run `zhiying demo` or `zhiying run` first")
-    # A SQL prompt over published tables has no business in the file system.
-    return duckdb.connect(str(file), read_only=True, config={"enable_external_access": False})
 
 
 def _user_key(settings: Settings, person: str) -> str:
@@ -513,7 +488,7 @@ def _user_key(settings: Settings, person: str) -> str:
 
 
 def _item_key(settings: Settings, item: str) -> str:
-    with _open_publication(settings) as connection:
+    with open_publication(settings) as connection:
         exact = connection.execute(
             "select item_key from core.dim_item where item_key = $1 or item_id = $1 order by item_key", [item]
         ).fetchall()
@@ -532,17 +507,6 @@ def _domain(domain: str | None) -> str | None:
     if domain not in {None, "film", "knowledge"}:
         raise CallError(f"--domain: {domain!r} is neither film nor knowledge")
     return domain
-
-
-def _standard_output() -> Any:
-    from rich.console import Console
-
-    # A pipe has no width of its own; what is cut there would be lost to `grep`.
-    return Console() if sys.stdout.isatty() else Console(width=240)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=str, ensure_ascii=False))
 
 
 def _complain(message: str, status: int) -> int:

@@ -31,10 +31,15 @@ _STEPS = {
     "recommendations__model_evaluation_catalogues_hold_no_product_twice": "comparing the audiences of both platforms",
     "recommendations__scored_user_item": "scoring everyone",
     "recommendations__scored_item_item": "relating items",
-    "dbt_after_models": "building and testing the lists (dbt)",
+    "past": "reading what was handed over before",
+    "measured": "measuring what campaigns caused",
+    "decided": "planning whom to contact",
+    "marketing__proposed_campaign": "proposing campaigns",
+    "dbt_after_models": "building and testing lists and plans (dbt)",
     "quality__check_result": "recording checks",
     "restricted__account": "writing the restricted account list",
     "meta__publication": "publishing",
+    "exports__contact_list": "handing over the contacts",
 }
 
 

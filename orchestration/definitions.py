@@ -14,6 +14,7 @@ from orchestration.automation.policies import with_policies
 from orchestration.automation.schedules import build_schedules
 from orchestration.automation.sensors import build_sensors
 from orchestration.landing.assets import build_landing_assets
+from orchestration.marketing.assets import build_marketing_assets
 from orchestration.publication.assets import build_publication_assets
 from orchestration.publication.promise import promised_tables
 from orchestration.recommendations.assets import build_recommendation_assets
@@ -42,6 +43,7 @@ def build_definitions(settings: Settings, overrides: Mapping[str, Any] | None = 
         *build_landing_assets(settings),
         *build_warehouse_assets(target_root=settings.dagster_dir / "dbt"),
         *build_recommendation_assets(settings),
+        *build_marketing_assets(settings),
         *build_publication_assets(settings),
     ]
     resources = {

@@ -14,10 +14,11 @@ import duckdb
 
 from orchestration.recommendations.charts import evaluation_png
 
+_SHOWN_PROPOSALS = 10
 _STYLE = (
     "body{font:15px/1.5 sans-serif;color:#1f2933;max-width:84rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #d8dee4}"
-    "td.number{text-align:right}img{max-width:100%}"
+    "td.number{text-align:right}img{max-width:100%}pre{overflow-x:auto}"
 )
 
 
@@ -33,16 +34,20 @@ def write_report(file: Path, summary: Mapping[str, Any]) -> Path:
     """
     made = summary["publication"]
     picture = None if made is None else _published_picture(Path(made["file"]))
-    file.write_text(render_report(summary, picture), encoding="utf-8")
+    proposals = [] if made is None else _published_proposals(Path(made["file"]))
+    file.write_text(render_report(summary, picture, proposals), encoding="utf-8")
     return file
 
 
-def render_report(summary: Mapping[str, Any], picture: bytes | None) -> str:
+def render_report(
+    summary: Mapping[str, Any], picture: bytes | None, proposals: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The page as HTML.
 
     Args:
         summary: From `run_summary`.
         picture: The evaluation as PNG; None if nobody could be evaluated.
+        proposals: Rows of `marketing.campaign_proposal` to show, best first.
     """
     made = summary["publication"]
     parts = [
@@ -88,6 +93,8 @@ def render_report(summary: Mapping[str, Any], picture: bytes | None) -> str:
             else '<p><img alt="Evaluation of all models by target and segment" '
             f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></p>'
         )
+        if proposals:
+            parts.append(_proposals(proposals))
         parts.append("<h3>Rows</h3>" + _table(("table", "rows"), sorted(made["rows"].items())))
     parts.append(f"<h2>Time</h2><p>{summary['seconds']:,.1f} s in all.</p>")
     parts.append(_table(("step", "seconds"), summary["step_seconds"].items()))
@@ -111,6 +118,59 @@ def _headline(summary: Mapping[str, Any]) -> str:
 def _published_picture(publication: Path) -> bytes | None:
     with duckdb.connect(str(publication), read_only=True) as connection:
         return evaluation_png(connection.execute("from recommendations.evaluation").to_arrow_table())
+
+
+def _published_proposals(publication: Path) -> list[dict[str, Any]]:
+    with duckdb.connect(str(publication), read_only=True) as connection:
+        known = connection.execute(
+            "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_proposal'"
+        ).fetchone()
+        if known is None:
+            return []
+        found = connection.execute("from marketing.campaign_proposal order by rank limit ?", [_SHOWN_PROPOSALS])
+        rows: list[dict[str, Any]] = found.to_arrow_table().to_pylist()
+        return rows
+
+
+def _proposals(proposals: Sequence[Mapping[str, Any]]) -> str:
+    """What could be done next, each as the row that does it."""
+    columns = (
+        "",
+        "proposal",
+        "",
+        "kind",
+        "channel",
+        "reach",
+        "budget",
+        "",
+        "expected revenue",
+        "95 % of what may come",
+    )
+    table = _table(
+        columns,
+        [
+            (
+                proposal["rank"],
+                proposal["proposal_id"],
+                proposal["name"],
+                proposal["kind"],
+                proposal["channel"],
+                proposal["reach"],
+                proposal["budget"],
+                proposal["currency"],
+                f"{proposal['expected_revenue']:,.0f}",
+                f"{proposal['expected_revenue_low']:,.0f} to {proposal['expected_revenue_high']:,.0f}",
+            )
+            for proposal in proposals
+        ],
+    )
+    rows = "\n".join(escape(proposal["landing_row"]) for proposal in proposals)
+    return (
+        f"<h3>Proposed campaigns</h3>{table}<p><code>zhiying campaign show</code> says what each number rests on, "
+        "<code>zhiying campaign approve</code> makes one a campaign. By hand: a line of the following in a file "
+        "<code>marketing/campaigns/NAME.ndjson</code> of the landing zone does the same.</p>"
+        f"<details><summary>Rows to copy</summary><pre>{rows}</pre></details>"
+    )
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from orchestration.landing.errors import MissingLandingError, OtherSecretError
-from orchestration.landing.ledger import has_news
+from orchestration.landing.ledger import data_version, has_news
 from orchestration.landing.run_context import RunContextError
 from orchestration.publication.store import Publication, PublicationStore
 from orchestration.resources.warehouse import connect
@@ -110,9 +110,6 @@ def nothing_to_do(settings: Settings) -> bool:
     latest = PublicationStore(settings.published_dir).latest()
     if latest is None or not settings.warehouse_file.exists() or latest.document["code_version"] != code_version():
         return False
-    # Imported here because it pulls in Dagster, which the answer "no" above does not need.
-    from orchestration.publication.assets import data_version
-
     try:
         with connect(settings.warehouse_file, read_only=True) as connection:
             if has_news(connection, settings.landing):

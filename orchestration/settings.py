@@ -22,6 +22,7 @@ DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
 
 _PREFIX = "ZHIYING_"
 _SHORTEST_SECRET = 16
+_MOST_PLAN_DAYS = 60
 # Read by dbt's profile; written by the dbt resource, never by a person.
 DBT_VARIABLES = frozenset({"ZHIYING_BUILD_DB"})
 
@@ -52,6 +53,8 @@ class Settings:
             0 (none) to less than 1.
         candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
             is checked where the protocol is made (`recommendations.steps.selection_config`).
+        plan_days: Calendar days that contacts are planned for, from the day after `as_of`, 1 to 60.
+        handover_days: How many of these are handed over and so committed, at most `plan_days`; the rest may still change.
     """
 
     home: Path
@@ -67,6 +70,8 @@ class Settings:
     evaluated_people: int = 4000
     exploration_share: float = 0.0
     candidates: tuple[str, ...] | None = None
+    plan_days: int = 7
+    handover_days: int = 1
 
     def __post_init__(self) -> None:
         """Refuses values that would fail later, far from their cause.
@@ -93,6 +98,16 @@ class Settings:
         for name in ("list_length", "related_length", "keep_publications", "evaluated_people"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not at least 1")
+        for name in ("plan_days", "handover_days"):
+            if not 1 <= getattr(self, name) <= _MOST_PLAN_DAYS:
+                raise SettingsError(
+                    f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not between 1 and {_MOST_PLAN_DAYS}"
+                )
+        if self.handover_days > self.plan_days:
+            raise SettingsError(
+                f"ZHIYING_HANDOVER_DAYS: {self.handover_days} days cannot be handed over if {self.plan_days} are planned; "
+                "raise ZHIYING_PLAN_DAYS or hand over fewer"
+            )
 
     @classmethod
     def from_environment(
@@ -127,6 +142,8 @@ class Settings:
             "EVALUATED_PEOPLE": int,
             "EXPLORATION_SHARE": float,
             "CANDIDATES": _names,
+            "PLAN_DAYS": int,
+            "HANDOVER_DAYS": int,
         }
         values: dict[str, object] = {}
         for variable, text in variables.items():
@@ -173,6 +190,16 @@ class Settings:
     def published_dir(self) -> Path:
         """Folder of the publications."""
         return self.home / "published"
+
+    @property
+    def decisions_dir(self) -> Path:
+        """Folder of the plans that were handed over, one sub-folder a plan; nothing in it ever changes."""
+        return self.home / "decisions"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Folder of the lists for those who deliver, one sub-folder a day."""
+        return self.home / "exports"
 
     @property
     def restricted_dir(self) -> Path:
@@ -253,7 +280,9 @@ class Settings:
             "evaluated_people": self.evaluated_people,
             "exploration_share": self.exploration_share,
             "tuned": hashlib.sha256(self.tuned_file.read_bytes()).hexdigest() if self.tuned_file.exists() else None,
+            "handover_days": self.handover_days,
             "list_length": self.list_length,
+            "plan_days": self.plan_days,
             "related_length": self.related_length,
             "secret": hmac.new(self.secret(), b"settings", hashlib.sha256).hexdigest(),
             "seed": self.seed,

@@ -132,6 +132,10 @@ class World:
         topics = self._population.item_topics[item] / np.sqrt(self.config.topics)
         return np.asarray(np.einsum("pt,pt->p", self._population.measured_taste[person], topics))
 
+    def topics_of(self, item: Ints) -> Floats:
+        """Direction of each item over topics, unit vectors of shape (items, topics), as a catalogue would tell it."""
+        return np.asarray(self._population.item_topics[item] / np.sqrt(self.config.topics))
+
     def items_of(self, campaign: int) -> Ints:
         """Numbers of the items of a campaign."""
         return np.flatnonzero(self._population.item_campaign == campaign)

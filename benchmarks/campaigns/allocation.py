@@ -56,7 +56,7 @@ def wide_problem(people: int, seed: int = 0) -> Problem:
         budget,
         day_budget=even_pacing(budget, np.ones((CAMPAIGNS, 7), bool), 0.2),
         total_budget=0.9 * float(budget.sum()),
-        caps=(ContactCap(2, 7), ContactCap(1, 3, 0)),
+        caps=(ContactCap(2, 7), ContactCap(1, 3, (0,))),
         stock=np.full(20, float(people // 60)),
         segment=segment,
         minimum_reach=np.full(4, people // 16),

@@ -25,7 +25,7 @@ class Candidates:
         campaign: Index of the campaign.
         item: Index of the item shown, `NO_ITEM` for none.
         day: Calendar day in the person's time zone, counted from the first day of the plan, 0 to days - 1.
-        channel: Index of the channel.
+        channel: Index of the channel, or of anything finer that a cap is for, such as campaign and channel.
         value: Expected incremental value of the contact in money; negative for people whom contact puts off.
         cost: Cost of the contact in money, >= 0.
     """
@@ -70,18 +70,22 @@ class ContactCap:
     Attributes:
         most: Largest number of contacts, >= 0.
         window_days: Length of the window, >= 1.
-        channel: Channel whose contacts count; None counts those of all channels.
+        channels: Channels whose contacts count together; None counts those of all channels.
     """
 
     most: int
     window_days: int = 1
-    channel: int | None = None
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.most < 0 or self.window_days < 1:
             raise ValueError(
                 f"a cap needs at least 0 contacts in a window of at least 1 day, got {self.most} in {self.window_days} days"
             )
+
+    def covers(self, channel: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether contacts by each of these channels count, same shape."""
+        return np.ones(channel.shape, bool) if self.channels is None else np.isin(channel, self.channels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,8 +172,9 @@ class Problem:
         if limits.reach_penalty is not None and not np.isfinite(limits.reach_penalty):
             raise ValueError("reach_penalty must be finite; a minimum that must be met is one with a high penalty")
         for cap in limits.caps:
-            if cap.channel is not None and not 0 <= cap.channel < self.channels:
-                raise ValueError(f"a cap is for channel {cap.channel}, but channels go from 0 to {self.channels - 1}")
+            for channel in cap.channels or ():
+                if not 0 <= channel < self.channels:
+                    raise ValueError(f"a cap is for channel {channel}, but channels go from 0 to {self.channels - 1}")
         if self.earlier is not None:
             _check_range("person of the earlier contacts", self.earlier.person, 0, self.people)
             _check_range("channel of the earlier contacts", self.earlier.channel, 0, self.channels)

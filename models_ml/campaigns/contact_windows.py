@@ -42,10 +42,10 @@ def contact_windows(problem: Problem) -> Windows:
     """
     places = problem.days * problem.channels
     day, channel = np.divmod(np.arange(places), problem.channels)
-    caps = (*problem.limits.caps, *(ContactCap(1, 1, channel) for channel in range(problem.channels)))
+    caps = (*problem.limits.caps, *(ContactCap(1, 1, (one,)) for one in range(problem.channels)))
     left_of: dict[bytes, NDArray[np.int16]] = {}
     for cap in caps:
-        of_channel = np.ones(places, bool) if cap.channel is None else channel == cap.channel
+        of_channel = cap.covers(channel)
         for first in range(1 - cap.window_days, problem.days):
             covers = of_channel & (day >= first) & (day < first + cap.window_days)
             left = _left(problem, cap, first)
@@ -71,8 +71,7 @@ def _left(problem: Problem, cap: ContactCap, first: int) -> NDArray[np.int16]:
     most = min(cap.most, _PLENTY)
     if problem.earlier is not None:
         inside = (problem.earlier.day >= first) & (problem.earlier.day < first + cap.window_days)
-        if cap.channel is not None:
-            inside &= problem.earlier.channel == cap.channel
+        inside &= cap.covers(problem.earlier.channel)
         if inside.any():
             made = np.bincount(problem.earlier.person[inside], minlength=problem.people)
             return np.maximum(most - made, 0).astype(np.int16)

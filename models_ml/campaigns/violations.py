@@ -46,12 +46,12 @@ def violations(problem: Problem, chosen: NDArray[Any]) -> list[str]:
         day = np.concatenate([day, problem.earlier.day])
         channel = np.concatenate([channel, problem.earlier.channel])
         is_new = np.concatenate([is_new, np.zeros(len(problem.earlier.person), bool)])
-    once_a_day = (ContactCap(1, 1, channel_of) for channel_of in range(problem.channels))
+    once_a_day = (ContactCap(1, 1, (channel_of,)) for channel_of in range(problem.channels))
     for cap in (*limits.caps, *once_a_day):
         for first in range(1 - cap.window_days, problem.days):
             inside = (day >= first) & (day < first + cap.window_days)
-            if cap.channel is not None:
-                inside &= channel == cap.channel
+            if cap.channels is not None:
+                inside &= np.isin(channel, cap.channels)
             total = np.bincount(person[inside], minlength=problem.people)
             new = np.bincount(person[inside & is_new], minlength=problem.people)
             over = np.flatnonzero((total > cap.most) & (new > 0))

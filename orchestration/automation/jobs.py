@@ -4,6 +4,8 @@ from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 _WAREHOUSE = AssetSelection.groups("raw", "seeds", "staging", "snapshots", "intermediate", "core", "features")
+# Segments are made from the features; whatever else is of the station comes after the models.
+_SEGMENTS = AssetSelection.assets(["marketing", "segment"]).upstream() & AssetSelection.groups("marketing")
 _LOAD_REPORT = AssetSelection.assets(["quality", "load_audit"], ["quality", "quarantine"])
 _PUBLICATION = AssetSelection.assets(["quality", "check_result"]) | AssetSelection.groups("publication")
 
@@ -18,12 +20,12 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
         ),
         define_asset_job(
             "warehouse",
-            selection=_WAREHOUSE | _LOAD_REPORT,
-            description="Loads what is new and builds the star schema and the features; trains and publishes nothing.",
+            selection=_WAREHOUSE | _SEGMENTS | _LOAD_REPORT,
+            description="Loads what is new and builds the star schema, features and segments; trains and publishes nothing.",
         ),
         define_asset_job(
             "recommendations",
-            selection=AssetSelection.groups("recommendations", "marketing") | _PUBLICATION,
-            description="Trains, evaluates, scores, makes the segments and publishes from the features as they are.",
+            selection=(AssetSelection.groups("recommendations", "marketing") - _SEGMENTS) | _PUBLICATION,
+            description="Trains, evaluates, scores, plans campaigns and publishes from the features and segments as they are.",
         ),
     ]

@@ -20,6 +20,7 @@ from orchestration.landing.discovery import Discovery, LandingFile, find_files
 from orchestration.landing.errors import FileRefusedError
 from orchestration.landing.reading import content_hash
 from orchestration.landing.report import FileStatus
+from orchestration.settings import Settings
 
 #: A file changed within this time before it was read is hashed again.
 RACY_NS = 2_000_000_000
@@ -147,6 +148,11 @@ def data_fingerprint(connection: duckdb.DuckDBPyConnection) -> str:
     for file, file_hash in rows:
         digest.update(f"{file}\x1f{file_hash}\x1e".encode())
     return digest.hexdigest()
+
+
+def data_version(connection: duckdb.DuckDBPyConnection, settings: Settings) -> str:
+    """Identity of what a run works from: the deliveries in force and the settings."""
+    return f"{data_fingerprint(connection)[:16]}-{settings.fingerprint()[:8]}"
 
 
 def _compare(file: LandingFile, known: _Known) -> FoundFile:

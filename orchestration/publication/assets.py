@@ -26,7 +26,7 @@ from dagster import (
 )
 
 from orchestration.landing.checking import literal
-from orchestration.landing.ledger import data_fingerprint
+from orchestration.landing.ledger import data_version
 from orchestration.publication.build import build_publication
 from orchestration.publication.promise import PromisedTable, promised_tables
 from orchestration.publication.store import Publication, PublicationStore
@@ -47,11 +47,6 @@ class IncompleteBuildError(RuntimeError):
 
 # Written while publishing, so their content differs from one run to the next although nothing of the data has changed.
 _ABOUT_THE_RUN = frozenset({"meta.publication", "quality.check_result"})
-
-
-def data_version(connection: duckdb.DuckDBPyConnection, settings: Settings) -> str:
-    """Identity of what a publication was made from: the deliveries in force and the settings."""
-    return f"{data_fingerprint(connection)[:16]}-{settings.fingerprint()[:8]}"
 
 
 def build_publication_assets(settings: Settings) -> list[AssetsDefinition]:

@@ -61,10 +61,24 @@ def source_schema(schema: str, table: str) -> TableSchema:
     Raises:
         LookupError: If there is no such source.
     """
+    columns = _source(schema, table)["columns"].values()
+    return TableSchema([TableColumn(c["name"], c["data_type"], c["description"]) for c in columns])
+
+
+def source_description(schema: str, table: str) -> str:
+    """What a table that Python writes holds, as its dbt source documents it.
+
+    Raises:
+        LookupError: If there is no such source.
+    """
+    return str(_source(schema, table)["description"]).strip()
+
+
+def _source(schema: str, table: str) -> Mapping[str, Any]:
     for source in load_manifest()["sources"].values():
         if (source["schema"], source["identifier"]) == (schema, table):
-            columns = source["columns"].values()
-            return TableSchema([TableColumn(c["name"], c["data_type"], c["description"]) for c in columns])
+            found: Mapping[str, Any] = source
+            return found
     raise LookupError(f"{schema}.{table} is no dbt source")
 
 

@@ -1,6 +1,7 @@
 """The page that a run leaves behind."""
 
 import base64
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,26 @@ def test_each_end_of_a_run_has_its_headline() -> None:
 def test_a_run_that_has_never_published_has_a_page_too(tmp_path: Path) -> None:
     file = write_report(tmp_path / "run.html", {**SUMMARY, "succeeded": False, "publication": None})
     assert "No publication yet" in file.read_text()
+
+
+def test_a_page_shows_proposed_campaigns_as_rows_to_copy() -> None:
+    proposal = {
+        "rank": 1,
+        "proposal_id": "p-1a2b3c4d",
+        "name": "Horror on film to folklore on knowledge",
+        "kind": "joint_promotion",
+        "channel": "email",
+        "reach": 1200,
+        "budget": 7.8,
+        "currency": "USD",
+        "expected_revenue": 20.4,
+        "expected_revenue_low": 1.2,
+        "expected_revenue_high": 45.0,
+        "landing_row": '{"campaign_id": "zhiying-p-1a2b3c4d"}',
+    }
+    page = render_report(SUMMARY, None, [proposal])
+    (row,) = [found for found in rows(page) if "p-1a2b3c4d" in found]
+    assert row[-2:] == ["20", "1 to 45"]
+    (copied,) = re.findall(r"<pre>(.*?)</pre>", page)
+    assert html.unescape(copied) == proposal["landing_row"]
+    assert "Proposed campaigns" not in render_report(SUMMARY, None)

@@ -14,6 +14,8 @@ def test_without_variables_the_home_is_in_the_working_directory(tmp_path: Path) 
     settings = read(tmp_path)
     assert settings.home == tmp_path / ".zhiying"
     assert settings.landing == tmp_path / ".zhiying" / "landing"
+    assert settings.decisions_dir == tmp_path / ".zhiying" / "decisions"
+    assert settings.exports_dir == tmp_path / ".zhiying" / "exports"
 
 
 def test_variables_replace_defaults(tmp_path: Path) -> None:
@@ -24,6 +26,8 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_TIME_ZONE="Asia/Shanghai",
         ZHIYING_LIST_LENGTH="7",
         ZHIYING_CANDIDATES="als_joint, rising",
+        ZHIYING_PLAN_DAYS="14",
+        ZHIYING_HANDOVER_DAYS="2",
         ZHIYING_AS_OF="2026-01-31T08:00:00+08:00",
         OTHER="ignored",
     )
@@ -32,6 +36,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.time_zone == "Asia/Shanghai"
     assert settings.list_length == 7
     assert settings.candidates == ("als_joint", "rising")
+    assert (settings.plan_days, settings.handover_days) == (14, 2)
     assert settings.as_of == datetime(2026, 1, 31)
 
 
@@ -47,6 +52,10 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_MEMORY_LIMIT", "plenty", "not a size"),
         ("ZHIYING_SEED", "-1", "negative"),
         ("ZHIYING_CANDIDATES", " , ", "names nothing"),
+        ("ZHIYING_PLAN_DAYS", "0", "between 1 and 60"),
+        ("ZHIYING_PLAN_DAYS", "61", "between 1 and 60"),
+        ("ZHIYING_HANDOVER_DAYS", "0", "between 1 and 60"),
+        ("ZHIYING_HANDOVER_DAYS", "8", "if 7 are planned"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(
@@ -90,6 +99,8 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
         {"as_of": datetime(2020, 1, 1)},
         {"seed": 1},
         {"candidates": ("als",)},
+        {"plan_days": 14},
+        {"handover_days": 2},
     ):
         assert settings.with_options(**changed).fingerprint() != settings.fingerprint()
 

@@ -62,8 +62,8 @@ def random_problem(seed, rows=12, people=4, whole=False, reach=True):
         day_budget=rng.choice([0.5, 1.5, np.inf], (campaigns, days)) if some[0] else None,
         total_budget=float(rng.choice([2.0, 4.0])) if some[1] else np.inf,
         caps=tuple(
-            ContactCap(int(rng.integers(0, 3)), int(rng.integers(1, 5)), channel)
-            for channel in ((None, 0) if some[2] else (None,))
+            ContactCap(int(rng.integers(0, 3)), int(rng.integers(1, 5)), channels_of)
+            for channels_of in ((None, (0,), tuple(range(channels))[-2:]) if some[2] else (None,))
         )
         if some[3]
         else (),
@@ -260,8 +260,19 @@ class TestEachLimit:
 
     def test_a_cap_of_a_channel_leaves_the_others_free(self, config):
         rows = [(0, 0, 0, day, channel, 1, 0) for day in range(2) for channel in range(2)]
-        found = allocate(problem_of(*rows, days=2, channels=2, caps=(ContactCap(1, 7, 0),)), config)
+        found = allocate(problem_of(*rows, days=2, channels=2, caps=(ContactCap(1, 7, (0,)),)), config)
         assert len(found.chosen) == 3
+
+    def test_a_cap_of_some_channels_counts_them_together(self, config):
+        rows = [(0, 0, 0, 0, channel, 1, 0) for channel in range(3)]
+        found = allocate(problem_of(*rows, channels=3, caps=(ContactCap(1, 1, (0, 2)),)), config)
+        assert len(found.chosen) == 2
+        assert 1 in found.chosen
+        earlier = [(0, -1, 2)]
+        found = allocate(
+            problem_of(*rows, channels=3, caps=(ContactCap(1, 2, (0, 2)),), earlier=earlier), config
+        )
+        assert found.chosen.tolist() == [1]
 
     def test_stock_goes_to_those_with_the_most_value(self, config):
         rows = [(0, 0, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, 3, 0), (2, 1, 0, 0, 0, 2, 0)]
@@ -345,7 +356,7 @@ def test_the_violations_name_each_broken_limit():
         "campaign 1 on day 1",
         "total",
         "stock of item 0: 3",
-        "window_days=1, channel=0",
+        "window_days=1, channels=(0,)",
         "window_days=2",
     ):
         assert part in found
@@ -366,7 +377,7 @@ def test_even_pacing_spreads_what_is_left_over_the_days_that_are_left():
         ({"budget": (np.nan, 1.0)}, "budget has a value that is negative or not a number"),
         ({"day_budget": np.ones((2, 3))}, "day_budget has shape"),
         ({"minimum_reach": np.array([1])}, "needs the segment"),
-        ({"caps": (ContactCap(1, 1, 4),)}, "a cap is for channel 4"),
+        ({"caps": (ContactCap(1, 1, (4,)),)}, "a cap is for channel 4"),
         ({"days": 0}, "day goes from 0 to 0"),
         ({"people": 0}, "person goes from 0 to 0"),
     ],

@@ -1,6 +1,8 @@
 {%- set new = var('lifecycle_new_days') -%}
 {%- set active = var('lifecycle_active_days') -%}
-{%- set at_risk = var('lifecycle_at_risk_days') %}
+{%- set at_risk = var('lifecycle_at_risk_days') -%}
+{%- set high = '%g' | format(100 * var('potential_high_share')) -%}
+{%- set medium = '%g' | format(100 * var('potential_medium_share')) %}
 
 with
 
@@ -128,42 +130,38 @@ tastes as (
 
 chances as (
     select
-        chances.segment_key,
-        chances.family,
-        chances.name,
-        chances.platform,
-        chances.definition
+        'potential:' || sides.platform || ':' || levels.level as segment_key,
+        'potential' as family,
+        levels.name || ' potential for ' || sides.platform as name,
+        sides.platform,
+        replace(replace(levels.definition, '{other}', sides.platform), '{own}', sides.own_platform) as definition
     from (
         values
+        ('film', 'knowledge'),
+        ('knowledge', 'film')
+    ) as sides (platform, own_platform)
+    cross join (
+        values
         (
-            'potential:film:personal',
-            'potential',
-            'Only on knowledge, with a personal list of films',
-            'film',
-            'Likes items of knowledge and none of film, and the best film for them was found from what they like.'
+            'high',
+            'High',
+            'Likes items of {own} and none of {other}, and has one of the highest scores of all those people '
+            || '(at most {{ high }} % of them): how much of each topic they like on {own}, times the share of linked '
+            || 'people of that taste who like more of {other} than half of all linked people do, added up.'
         ),
         (
-            'potential:film:general',
-            'potential',
-            'Only on knowledge, with a general list of films',
-            'film',
-            'Likes items of knowledge and none of film, and the best film for them is one that many people like.'
+            'medium',
+            'Medium',
+            'Likes items of {own} and none of {other}, and has one of the next highest scores of potential for '
+            || '{other} (at most the next {{ medium }} % of those people).'
         ),
         (
-            'potential:knowledge:personal',
-            'potential',
-            'Only on film, with a personal list of knowledge',
-            'knowledge',
-            'Likes items of film and none of knowledge, and the best content for them was found from what they like.'
-        ),
-        (
-            'potential:knowledge:general',
-            'potential',
-            'Only on film, with a general list of knowledge',
-            'knowledge',
-            'Likes items of film and none of knowledge, and the best content for them is one that many people like.'
+            'low',
+            'Low',
+            'Likes items of {own} and none of {other}, and has a lower score of potential for {other} than those '
+            || 'of high and medium potential.'
         )
-    ) as chances (segment_key, family, name, platform, definition)
+    ) as levels (level, name, definition)
 ),
 
 segments as (

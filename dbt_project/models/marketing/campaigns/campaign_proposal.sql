@@ -1,0 +1,50 @@
+with
+
+proposed as (
+    select * from {{ source('proposed', 'proposed_campaign') }}
+)
+
+select
+    proposal_id,
+    rank,
+    name,
+    kind,
+    channel,
+    source_platform,
+    target_platform,
+    segment_key,
+    source_topic,
+    target_topic,
+    item_keys,
+    starts_on,
+    ends_on,
+    currency,
+    interested_people,
+    reach,
+    pull,
+    pull_low,
+    holdout_share,
+    contacts,
+    cost_per_exposure,
+    value_per_conversion,
+    budget,
+    cost,
+    expected_clicks,
+    expected_clicks_low,
+    expected_clicks_high,
+    expected_conversions,
+    expected_conversions_low,
+    expected_conversions_high,
+    expected_incremental_conversions,
+    expected_incremental_conversions_low,
+    expected_incremental_conversions_high,
+    expected_revenue,
+    expected_revenue_low,
+    expected_revenue_high,
+    expected_return,
+    expected_return_low,
+    expected_return_high,
+    detectable_difference,
+    evidence,
+    landing_row
+from proposed

@@ -1,0 +1,532 @@
+"""`zhiying campaign`: proposals are read, approved, and campaigns ended, paused and resumed.
+
+Everything shown is read from the publication. Everything decided is a row of `marketing/campaigns` in the landing zone, one file
+a campaign, so that a decision takes the same way as any other delivery and the next run finds it.
+"""
+
+import difflib
+import json
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+
+from orchestration.command_line import (
+    DONE,
+    CallError,
+    Home,
+    Json,
+    Landing,
+    open_publication,
+    options_as_given,
+    print_json,
+    program,
+    settings_of_call,
+)
+from orchestration.settings import parse_time
+
+WIDTH = 100
+_EVERYONE = "everyone"
+_FOLDER = Path("marketing") / "campaigns"
+_STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
+
+campaign_app = typer.Typer(
+    help="Proposes campaigns, approves them, and shows what they cause.\n\n"
+    "A campaign that is approved starts with the next `zhiying run`; lists for those who deliver are under `exports` in the home.",
+    epilog="Example: `zhiying campaign propose`, then `zhiying campaign approve p-1a2b3c4d`, then `zhiying run`",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+ProposalId = Annotated[
+    str, typer.Argument(metavar="PROPOSAL", help="From `zhiying campaign propose`, e.g. p-1a2b3c4d.")
+]
+CampaignId = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="From `zhiying campaign list`.")]
+
+
+@campaign_app.command(name="propose", epilog="Example: `zhiying campaign propose -n 5`")
+def list_proposals(
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Lists the campaigns that would bring most, best first.
+
+    Of the worth and the return the central 95 % of what may come stand in brackets.
+    """
+    with open_publication(settings_of_call(home)) as connection:
+        _expect_marts(connection)
+        proposals = _rows(connection, "select * from marketing.campaign_proposal order by rank limit ?", [n])
+    if as_json:
+        print_json(proposals)
+        return DONE
+    if not proposals:
+        print(
+            "No proposal: no theme of one side fills the lists of people who like one of the other side beyond the usual."
+        )
+        return DONE
+    for proposal in proposals:
+        _print_proposal(proposal)
+    best, options = proposals[0]["proposal_id"], options_as_given(home)
+    print("Next:")
+    print(f"  {program()} campaign show{options} {best}      all its numbers, and what each rests on")
+    print(f"  {program()} campaign approve{options} {best}   makes it a campaign")
+    return DONE
+
+
+@campaign_app.command(epilog="Example: `zhiying campaign show p-1a2b3c4d`")
+def show(
+    name: Annotated[str, typer.Argument(metavar="PROPOSAL_OR_CAMPAIGN", help="A proposal or a campaign.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Shows all numbers of a proposal with what they rest on, or the plan and the result of a campaign."""
+    settings = settings_of_call(home)
+    with open_publication(settings) as connection:
+        _expect_marts(connection)
+        found = _rows(connection, "from marketing.campaign_proposal where proposal_id = ?", [name])
+        if found:
+            titles = _titles(connection, found[0]["item_keys"])
+            if as_json:
+                print_json({**found[0], "items": titles, "landing_row": json.loads(found[0]["landing_row"])})
+            else:
+                _print_all_of_proposal(found[0], titles)
+            return DONE
+        campaigns = [one for one in _campaigns(connection, settings.landing) if one["campaign_key"] == name]
+        result = _rows(connection, "from marketing.campaign_result where campaign_key = ?", [name])
+    if not campaigns:
+        raise CallError(
+            f"No proposal and no campaign {name!r}; `zhiying campaign propose` and `zhiying campaign list` show them"
+        )
+    if as_json:
+        print_json({**campaigns[0], "result": result[0] if result else None})
+        return DONE
+    _print_campaign(campaigns[0])
+    for heading, row in (("Plan", campaigns[0]["plan"]), ("Result", result[0] if result else None)):
+        if row:
+            print(f"\n{heading}")
+            _print_fields(row, without={"campaign_key", "name", "verdict", "problem", "state", "kind"})
+    return DONE
+
+
+@campaign_app.command(
+    epilog="Example: `zhiying campaign approve p-1a2b3c4d --budget 200 --starts 2026-02-02 --ends 2026-02-28 --holdout 0.2`"
+)
+def approve(
+    proposal_id: ProposalId,
+    budget: Annotated[float | None, typer.Option("--budget", help="What may be spent. Default: as proposed.")] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", help="ISO 4217 code; another than proposed needs all amounts anew.")
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option("--cost-per-exposure", help="What a contact costs. Default: as proposed.")
+    ] = None,
+    value: Annotated[
+        float | None, typer.Option("--value-per-conversion", help="What a conversion is worth. Default: as proposed.")
+    ] = None,
+    starts: Annotated[str | None, typer.Option("--starts", metavar="DAY", help="First day, e.g. 2026-02-02.")] = None,
+    ends: Annotated[str | None, typer.Option("--ends", metavar="DAY", help="Last day, included.")] = None,
+    holdout: Annotated[
+        float | None, typer.Option("--holdout", help="Share of people held out to measure against, 0 to less than 1.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option("--channel", help="Channel that delivers it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the campaign.")] = None,
+    frequency_cap: Annotated[
+        int | None, typer.Option("--frequency-cap", help="Most contacts of one person in 28 days.")
+    ] = None,
+    segment: Annotated[
+        str | None, typer.Option("--segment", help="Another segment_key of marketing.segment, or `everyone`.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace what was approved of this proposal before.")] = False,
+    landing: Landing = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Makes a proposal a campaign: writes it into the landing zone, where the next run finds it."""
+    settings = settings_of_call(home, landing)
+    with open_publication(settings) as connection:
+        _expect_marts(connection)
+        found = _rows(connection, "from marketing.campaign_proposal where proposal_id = ?", [proposal_id])
+        if not found:
+            raise CallError(f"No proposal {proposal_id!r}; `zhiying campaign propose` lists them")
+        proposal = found[0]
+        as_of = _as_of(connection)
+        row = json.loads(proposal["landing_row"])
+        file = _file(settings.landing, row["campaign_id"])
+        known = _rows(connection, "from core.dim_campaign where campaign_key = ?", [row["campaign_id"]])
+        if (known or file.exists()) and not again:
+            raise CallError(
+                f"{proposal_id} has been approved before as {row['campaign_id']}; --again replaces it, and "
+                f"`zhiying campaign end {row['campaign_id']}` stops it"
+            )
+        if currency is not None and currency != proposal["currency"] and None in (budget, cost, value):
+            raise CallError(
+                f"--currency {currency}: the proposal is in {proposal['currency']}; give --budget, --cost-per-exposure and "
+                f"--value-per-conversion in {currency} too"
+            )
+        first = proposal["starts_on"] if starts is None else _day("--starts", starts)
+        length = proposal["ends_on"] - proposal["starts_on"]
+        last = (proposal["ends_on"] if starts is None else first + length) if ends is None else _day("--ends", ends)
+        row |= {
+            key: given
+            for key, given in {
+                "budget": budget,
+                "currency": currency,
+                "cost_per_exposure": cost,
+                "value_per_conversion": value,
+                "holdout_share": holdout,
+                "channel": channel,
+                "name": name,
+                "frequency_cap": frequency_cap,
+                "segment": None if segment == _EVERYONE else segment,
+            }.items()
+            if given is not None
+        }
+        if segment == _EVERYONE:
+            row["segment"] = None
+        row |= {"starts_at": f"{first}T00:00:00", "ends_at": f"{last}T23:59:59"}
+        _expect_usable(connection, row, first, last, as_of.date())
+    earlier = _landed(file)
+    row["updated_at"] = _decided_at(as_of, earlier or (known[0] if known else None))
+    _write(file, row)
+    if as_json:
+        print_json({"file": str(file), "row": row})
+        return DONE
+    first_list = max(first, as_of.date() + timedelta(days=1))
+    _print_wrapped(f"Approved: {row['campaign_id']}  ", row["name"])
+    print(
+        f"  {row['budget']:,.2f} {row['currency']} from {first} to {last}, {row['holdout_share']:.0%} of the people held out"
+    )
+    print(f"  written to {file}")
+    print(f"Next: {program()} run{options_as_given(home, landing)}")
+    print(f"  The first list is for {first_list}, in {settings.home / 'exports' / str(first_list)}")
+    print(f"  It is made once the deliveries reach {first_list - timedelta(days=1)}; now they reach {as_of.date()}.")
+    return DONE
+
+
+@campaign_app.command(name="list", epilog="Example: `zhiying campaign list`")
+def list_campaigns(home: Home = None, landing: Landing = None, as_json: Json = False) -> int:
+    """Lists all campaigns: where they stand, what they spent, what is planned and what they cause."""
+    settings = settings_of_call(home, landing)
+    with open_publication(settings) as connection:
+        _expect_marts(connection)
+        campaigns = _campaigns(connection, settings.landing)
+    if as_json:
+        print_json(campaigns)
+    elif not campaigns:
+        print("No campaign is known; `zhiying campaign propose` shows what could be one.")
+    else:
+        for campaign in campaigns:
+            _print_campaign(campaign)
+    return DONE
+
+
+@campaign_app.command(epilog="Example: `zhiying campaign end zhiying-p-1a2b3c4d`")
+def end(campaign_id: CampaignId, landing: Landing = None, home: Home = None, as_json: Json = False) -> int:
+    """Ends a campaign for good: from the next run on nobody is contacted for it. What it caused stays to be read."""
+    return _change("end", campaign_id, home, landing, as_json=as_json)
+
+
+@campaign_app.command(epilog="Example: `zhiying campaign pause zhiying-p-1a2b3c4d`")
+def pause(campaign_id: CampaignId, landing: Landing = None, home: Home = None, as_json: Json = False) -> int:
+    """Pauses a campaign: from the next run on nobody is contacted for it until it is resumed."""
+    return _change("pause", campaign_id, home, landing, as_json=as_json)
+
+
+@campaign_app.command(epilog="Example: `zhiying campaign resume zhiying-p-1a2b3c4d`")
+def resume(campaign_id: CampaignId, landing: Landing = None, home: Home = None, as_json: Json = False) -> int:
+    """Resumes a campaign that was paused, with the same people held out as before."""
+    return _change("resume", campaign_id, home, landing, as_json=as_json)
+
+
+def _change(change: str, campaign_id: str, home: Path | None, landing: Path | None, *, as_json: bool) -> int:
+    settings = settings_of_call(home, landing)
+    file = _file(settings.landing, campaign_id)
+    with open_publication(settings) as connection:
+        as_of = _as_of(connection)
+        known = _rows(connection, "from core.dim_campaign where campaign_key = ?", [campaign_id])
+    # What was decided since the last run is not published yet.
+    row = _landed(file) or (_as_landing_row(known[0]) if known else None)
+    if row is None:
+        raise CallError(f"No campaign {campaign_id!r}; `zhiying campaign list` shows them")
+    status, before = _STATUS_AFTER[change], row.get("status")
+    if "kind" not in row or row["kind"] is None:
+        raise CallError(f"{campaign_id} is known from its exposures only; deliver its row in marketing/campaigns first")
+    if before == status:
+        raise CallError(f"{campaign_id} is {status} already; there is nothing to do")
+    if before == "ended":
+        raise CallError(f"{campaign_id} has ended; `zhiying campaign approve` starts a new one")
+    if change in {"pause", "resume"} and before not in {"approved", "paused"}:
+        raise CallError(f"{campaign_id} is {before}; only a campaign that was approved can be paused and resumed")
+    changed = {**row, "status": status, "updated_at": _decided_at(as_of, row)}
+    _write(file, changed)
+    if as_json:
+        print_json({"file": str(file), "row": changed})
+    else:
+        print(f"{campaign_id} is {status} now, written to {file}")
+        print(f"Next: {program()} run{options_as_given(home, landing)}")
+    return DONE
+
+
+def _expect_usable(
+    connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any], first: date, last: date, as_of: date
+) -> None:
+    """Refuses what the plan would refuse, while the person is still there."""
+    from orchestration.landing.contract import project_contract
+
+    if row["budget"] <= 0:
+        raise CallError(f"--budget {row['budget']:g}: must be above 0, since nobody is contacted without a budget")
+    for option, key in (
+        ("--cost-per-exposure", "cost_per_exposure"),
+        ("--value-per-conversion", "value_per_conversion"),
+    ):
+        if row[key] < 0:
+            raise CallError(f"{option} {row[key]:g}: must not be negative")
+    if row["value_per_conversion"] == 0:
+        raise CallError("--value-per-conversion: must be above 0, since no contact would be worth its cost")
+    if last < first:
+        raise CallError(f"It would end on {last}, before it starts on {first}; give --ends on or after {first}")
+    if last <= as_of:
+        raise CallError(f"It would end on {last}, and deliveries reach {as_of} already; give a later --ends")
+    currencies = next(one.codes for one in project_contract().code_sets if one.name == "currency")
+    if row["currency"] not in currencies:
+        raise CallError(f"--currency {row['currency']}: not a code of ISO 4217, such as USD or CNY")
+    if not 0 <= row["holdout_share"] < 1:
+        raise CallError(f"--holdout {row['holdout_share']:g}: must be at least 0 and less than 1, for instance 0.1")
+    if row["frequency_cap"] < 1:
+        raise CallError(f"--frequency-cap {row['frequency_cap']}: must be at least 1")
+    if not row["channel"].strip() or not row["name"].strip():
+        raise CallError("--channel and --name must not be empty")
+    if row["segment"] is not None:
+        keys = [key for (key,) in connection.execute("select segment_key from marketing.segment").fetchall()]
+        if row["segment"] not in keys:
+            near = difflib.get_close_matches(row["segment"], keys, n=3, cutoff=0.4) or sorted(keys)[:3]
+            raise CallError(f"--segment {row['segment']!r} is no segment; near are {', '.join(near)}; or `{_EVERYONE}`")
+    keys = [f"{row['target_platform']}:{item}" for item in row["item_ids"]]
+    if not connection.execute(
+        "select 1 from core.dim_item where list_contains(?, item_key) limit 1", [keys]
+    ).fetchone():
+        raise CallError("None of its items is in the catalogue any more; `zhiying run` makes new proposals")
+
+
+def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dict[str, Any]]:
+    """Every campaign that is published, and those that wait for a run."""
+    plans = _rows(connection, "from marketing.campaign_plan")
+    names = dict(connection.execute("select campaign_key, name from core.dim_campaign").fetchall())
+    verdicts = dict(connection.execute("select campaign_key, verdict from marketing.campaign_result").fetchall())
+    updated = dict(connection.execute("select campaign_key, updated_at from core.dim_campaign").fetchall())
+    found = [
+        {
+            "campaign_key": plan["campaign_key"],
+            "name": names.get(plan["campaign_key"]),
+            "state": plan["state"],
+            "problem": plan["problem"],
+            "verdict": verdicts.get(plan["campaign_key"]),
+            "plan": plan,
+        }
+        for plan in plans
+    ]
+    places = {one["campaign_key"]: one for one in found}
+    for file in sorted((landing / _FOLDER).glob("*.ndjson")):
+        row = _landed(file)
+        if row is None or file.name != f"{row.get('campaign_id')}.ndjson":
+            continue
+        key = row["campaign_id"]
+        if row.get("updated_at") is None or updated.get(key) == _moment(row["updated_at"]):
+            continue
+        waiting = {"state": f"{row.get('status')}, waits for a run", "problem": None, "landing_row": row}
+        if key in places:
+            places[key].update(waiting)
+        else:
+            found.append({"campaign_key": key, "name": row.get("name"), "verdict": None, "plan": None, **waiting})
+    order = ("planned", "waiting", "refused", "not_approved", "ended")
+    return sorted(
+        found, key=lambda one: (order.index(one["state"]) if one["state"] in order else -1, one["campaign_key"])
+    )
+
+
+def _print_proposal(proposal: Mapping[str, Any]) -> None:
+    money = proposal["currency"]
+    _print_wrapped(f"{proposal['rank']:>3}  {proposal['proposal_id']}  ", proposal["name"])
+    line = (
+        f"{proposal['kind'].replace('_', ' ')} by {proposal['channel']}; reaches {proposal['reach']:,} people; budget "
+        f"{proposal['budget']:,.0f} {money}; brings {_span(proposal, 'revenue', 0)} {money}"
+    )
+    if proposal["expected_return"] is not None:
+        line += f", {_span(proposal, 'return', 1)} times its cost"
+    _print_wrapped(" " * 5, line)
+    print()
+
+
+def _print_all_of_proposal(proposal: Mapping[str, Any], titles: Sequence[str]) -> None:
+    money = proposal["currency"]
+    _print_wrapped("", f"{proposal['proposal_id']}  {proposal['name']}")
+    print()
+    lift = proposal["detectable_difference"]
+    for name, text in (
+        ("kind", proposal["kind"]),
+        ("channel", f"{proposal['channel']} on the {proposal['source_platform']} platform"),
+        ("days", f"{proposal['starts_on']} to {proposal['ends_on']}"),
+        ("segment", proposal["segment_key"]),
+        ("reach", f"{proposal['reach']:,} people, {proposal['holdout_share']:.0%} of them held out"),
+        ("contacts", f"{proposal['contacts']:,} for {proposal['cost']:,.2f} {money}"),
+        ("budget", f"{proposal['budget']:,.2f} {money}"),
+        ("clicks", _span(proposal, "clicks", 1)),
+        ("conversions", _span(proposal, "conversions", 1)),
+        ("caused by it", f"{_span(proposal, 'incremental_conversions', 1)} of them"),
+        ("brings", f"{_span(proposal, 'revenue', 2)} {money}"),
+        ("return", "contacts are free" if proposal["expected_return"] is None else _span(proposal, "return", 2)),
+        (
+            "can be proven",
+            "nothing: too few people" if lift is None else f"a rise of {100 * lift:.2f} percentage points or more",
+        ),
+        ("items", "; ".join(titles)),
+    ):
+        _print_wrapped(f"  {name:<14}", text)
+    print("\nIn brackets: the central 95 % of what may come. What the numbers rest on:")
+    for sentence in proposal["evidence"]:
+        _print_wrapped("  - ", sentence)
+    print("\nThe row of marketing/campaigns that it becomes (`zhiying campaign approve` writes it):")
+    print(proposal["landing_row"])
+
+
+def _print_campaign(campaign: Mapping[str, Any]) -> None:
+    _print_wrapped(f"{campaign['campaign_key']}  ", campaign["name"] or "(no row of it was delivered)")
+    plan = campaign["plan"]
+    parts = [campaign["state"].replace("_", " ")]
+    if plan is not None and plan["budget"] is not None:
+        parts.append(
+            f"{plan['spent'] or 0:,.2f} of {plan['budget']:,.2f} {plan['currency'] or ''} spent".replace("  ", " ")
+        )
+    if plan is not None and plan["planned_contacts"]:
+        parts.append(f"{plan['planned_contacts']:,} contacts planned until {plan['last_date']}")
+    _print_wrapped("    ", "; ".join(parts))
+    for sentence in (campaign["problem"], campaign["verdict"]):
+        if sentence:
+            _print_wrapped("    ", sentence)
+
+
+def _print_fields(row: Mapping[str, Any], without: set[str]) -> None:
+    for name, value in row.items():
+        if name in without or value is None:
+            continue
+        text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+        _print_wrapped(f"  {name.replace('_', ' '):<34}", text)
+
+
+def _print_wrapped(start: str, text: str) -> None:
+    """Prints a text within the width, its further lines below its first."""
+    width = max(WIDTH - len(start), 20)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        print(f"{start if number == 0 else ' ' * len(start)}{line}")
+
+
+def _span(proposal: Mapping[str, Any], name: str, digits: int) -> str:
+    mean, low, high = (proposal[f"expected_{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{mean:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def _titles(connection: duckdb.DuckDBPyConnection, item_keys: Sequence[str]) -> list[str]:
+    """Titles in the order of the keys."""
+    found = dict(
+        connection.execute(
+            "select item_key, coalesce(title, item_key) from core.dim_item where list_contains(?, item_key)",
+            [list(item_keys)],
+        ).fetchall()
+    )
+    return [found.get(key, key) for key in item_keys]
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    result = connection.execute(sql, list(values))
+    columns = [column[0] for column in result.description or []]
+    return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+
+
+def _expect_marts(connection: duckdb.DuckDBPyConnection) -> None:
+    wanted = {"campaign_proposal", "campaign_plan", "campaign_result"}
+    found = {
+        name
+        for (name,) in connection.execute(
+            "select table_name from information_schema.tables where table_schema = 'marketing'"
+        ).fetchall()
+    }
+    if wanted - found:
+        raise CallError("This publication has no campaigns in it yet; `zhiying run` makes one that has")
+
+
+def _as_of(connection: duckdb.DuckDBPyConnection) -> datetime:
+    row = connection.execute("select max(as_of) from marketing.plan").fetchone()
+    if row is None or row[0] is None:
+        raise CallError("This publication has no plan in it yet; `zhiying run` makes one that has")
+    moment: datetime = row[0]
+    return moment
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise CallError(f"{option} {text!r} is not a day; for instance 2026-02-02") from error
+
+
+def _file(landing: Path, campaign_id: str) -> Path:
+    if not landing.is_dir():
+        raise CallError(f"The landing folder {landing} does not exist; name one with --landing")
+    if not campaign_id or Path(campaign_id).name != campaign_id or campaign_id.startswith((".", "_")):
+        raise CallError(
+            f"{campaign_id!r} cannot be the name of a file; deliver its row in marketing/campaigns yourself"
+        )
+    return landing / _FOLDER / f"{campaign_id}.ndjson"
+
+
+def _landed(file: Path) -> dict[str, Any] | None:
+    """The row of a campaign's own file; None if there is none."""
+    try:
+        row = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _as_landing_row(campaign: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that a published campaign came from."""
+    row = {key: value for key, value in campaign.items() if key not in {"campaign_key", "is_inferred"}}
+    for key in ("budget", "cost_per_exposure", "value_per_conversion"):
+        row[key] = None if row[key] is None else float(row[key])
+    for key in ("starts_at", "ends_at", "updated_at"):
+        row[key] = None if row[key] is None else row[key].isoformat(timespec="seconds")
+    return {"campaign_id": campaign["campaign_key"], **row}
+
+
+def _decided_at(as_of: datetime, earlier: Mapping[str, Any] | None) -> str:
+    """When it was decided, in the time that the warehouse lives in: after what is published, and after any earlier version.
+
+    With deliveries of another year a row of today would be in the future of everything that it is joined with.
+    """
+    moment = as_of + timedelta(seconds=1)
+    if earlier is not None and earlier.get("updated_at") is not None:
+        moment = max(moment, _moment(earlier["updated_at"]) + timedelta(seconds=1))
+    return moment.isoformat(timespec="seconds")
+
+
+def _moment(value: Any) -> datetime:
+    """Naive UTC of a published or a landed time."""
+    return value if isinstance(value, datetime) else parse_time(str(value))
+
+
+def _write(file: Path, row: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all; what is hidden is not read by a run."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(file)

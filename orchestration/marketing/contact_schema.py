@@ -1,0 +1,40 @@
+"""The one shape of a contact: planned, handed over, or held out for comparison.
+
+The plan writes it, the ledger keeps it, and measurement reads it. What each column means to a reader stands in the contract of
+`marketing.contact`.
+"""
+
+import pyarrow as pa
+
+TREATMENT, CONTROL = "treatment", "control"
+HANDED_OVER, PLANNED = "handed_over", "planned"
+
+CONTACT_SCHEMA = pa.schema(
+    [
+        ("contact_key", pa.string()),
+        ("plan_id", pa.string()),
+        ("campaign_key", pa.string()),
+        ("user_key", pa.string()),
+        ("item_key", pa.string()),
+        ("platform", pa.string()),
+        ("channel", pa.string()),
+        ("contact_date", pa.date32()),
+        ("not_before", pa.timestamp("us")),
+        ("not_after", pa.timestamp("us")),
+        ("arm", pa.string()),
+        ("status", pa.string()),
+        ("propensity", pa.float64()),
+        ("p_click", pa.float64()),
+        ("p_conversion", pa.float64()),
+        ("uplift", pa.float64()),
+        ("expected_value", pa.float64()),
+        ("cost", pa.float64()),
+        ("currency", pa.string()),
+        ("is_explored", pa.bool_()),
+        ("segment_keys", pa.list_(pa.string())),
+        ("decided_at", pa.timestamp("us")),
+        # What models learn from later and nothing could say again: scores change, and so does whom exploration draws.
+        ("score_share", pa.float64()),
+        ("draw_propensity", pa.float64()),
+    ]
+)

@@ -1,0 +1,714 @@
+"""What campaigns caused: results, days, lifts, attribution and rates, from what people did after their first contact.
+
+Arms are compared by intention to treat: everyone who was to be contacted counts as treated, whether the exposure was delivered or
+not, and everyone counts from their first contact until 30 days later or as_of, whatever comes first. Arms are drawn by lot and
+start at the same times, so that they are followed for equally long, and no one is left out for being recent. Shares within a fixed
+number of days (the panel of satisfaction) are of those who have been followed for that long.
+
+Here rows become arrays and tables; the statistics are in `models_ml.campaigns`, the reading in `outcomes`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models_ml.campaigns.attribution import attribute
+from models_ml.campaigns.planning import detectable_difference_of_shares
+from models_ml.campaigns.posterior import BetaPrior, fit_group_priors, fit_prior, posterior
+from models_ml.campaigns.proportions import share
+from models_ml.campaigns.sample_ratio import sample_ratio
+from orchestration.marketing.lifts import EVERYONE, compare_arms, sequence_of_shares_to_date
+from orchestration.marketing.outcomes import (
+    FOLLOW_UP_DAYS,
+    Outcomes,
+    campaign_of_subjects,
+    flags,
+    read_outcomes,
+    registered,
+    whole_numbers,
+)
+from orchestration.marketing.verdict import Evidence, verdict
+
+SCHEMA = "marketing"
+KINDS = ("cross_ad", "interactive", "joint_promotion", "special_programme")
+# Rates that are assumed before a campaign of any kind was answered, worth so many exposures.
+PRIOR_RATES = {"click": 0.03, "conversion": 0.005, "dismiss": 0.03, "unsubscribe": 0.003}
+PRIOR_STRENGTH = 50.0
+_RATED_FAMILIES = ("lifecycle:joined:", "value:", "potential:")
+
+_RESULT_SCHEMA = pa.schema(
+    [
+        ("campaign_key", pa.string()),
+        ("name", pa.string()),
+        ("kind", pa.string()),
+        ("channel", pa.string()),
+        ("currency", pa.string()),
+        ("starts_at", pa.timestamp("us")),
+        ("ends_at", pa.timestamp("us")),
+        ("people_treatment", pa.int32()),
+        ("people_control", pa.int32()),
+        ("people_reached", pa.int32()),
+        ("people_in_both_arms", pa.int32()),
+        ("held_out_people_exposed", pa.int32()),
+        ("exposures", pa.int64()),
+        ("clicks", pa.int64()),
+        ("dismissals", pa.int64()),
+        ("unsubscribes", pa.int64()),
+        ("conversions", pa.int64()),
+        ("click_rate", pa.float64()),
+        ("click_rate_low", pa.float64()),
+        ("click_rate_high", pa.float64()),
+        ("conversion_rate", pa.float64()),
+        ("conversion_rate_low", pa.float64()),
+        ("conversion_rate_high", pa.float64()),
+        ("cost", pa.float64()),
+        ("attributed_conversions_last", pa.float64()),
+        ("attributed_conversions_linear", pa.float64()),
+        ("attributed_conversions_position", pa.float64()),
+        ("attributed_revenue", pa.float64()),
+        ("lift_conversion", pa.float64()),
+        ("lift_conversion_low", pa.float64()),
+        ("lift_conversion_high", pa.float64()),
+        ("lift_conversion_p_value", pa.float64()),
+        ("lift_conversion_p_adjusted", pa.float64()),
+        ("incremental_conversions", pa.float64()),
+        ("incremental_conversions_low", pa.float64()),
+        ("incremental_conversions_high", pa.float64()),
+        ("incremental_revenue", pa.float64()),
+        ("incremental_revenue_low", pa.float64()),
+        ("incremental_revenue_high", pa.float64()),
+        ("return_on_cost", pa.float64()),
+        ("sample_ratio_p_value", pa.float64()),
+        ("sample_ratio_alarm", pa.bool_()),
+        ("detectable_difference", pa.float64()),
+        ("verdict", pa.string()),
+    ]
+)
+_DAY_SCHEMA = pa.schema(
+    [
+        ("campaign_key", pa.string()),
+        ("date", pa.date32()),
+        ("currency", pa.string()),
+        ("contacts_promised", pa.int64()),
+        ("exposures", pa.int64()),
+        ("people", pa.int64()),
+        ("clicks", pa.int64()),
+        ("conversions", pa.int64()),
+        ("click_rate", pa.float64()),
+        ("revenue", pa.float64()),
+        ("cost", pa.float64()),
+        ("cost_to_date", pa.float64()),
+        ("budget", pa.float64()),
+        ("budget_share_to_date", pa.float64()),
+        ("lift_to_date", pa.float64()),
+        ("lift_to_date_low", pa.float64()),
+        ("lift_to_date_high", pa.float64()),
+    ]
+)
+_ATTRIBUTION_SCHEMA = pa.schema(
+    [
+        ("conversion_key", pa.string()),
+        ("exposure_key", pa.string()),
+        ("campaign_key", pa.string()),
+        ("user_key", pa.string()),
+        ("item_key", pa.string()),
+        ("converted_at", pa.timestamp("us")),
+        ("shown_at", pa.timestamp("us")),
+        ("last", pa.float64()),
+        ("linear", pa.float64()),
+        ("position", pa.float64()),
+        ("amount", pa.float64()),
+        ("currency", pa.string()),
+    ]
+)
+_RATE_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("segment_key", pa.string()),
+        ("answer", pa.string()),
+        ("exposures", pa.int64()),
+        ("answers", pa.int64()),
+        ("rate", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("prior_mean", pa.float64()),
+        ("prior_strength", pa.float64()),
+        ("is_prior_only", pa.bool_()),
+    ]
+)
+
+# Each conversion beside each exposure that could have brought it.
+_CREDITABLE = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+pairs as (
+    select
+        conversions.conversion_key,
+        exposures.exposure_key,
+        exposures.campaign_key,
+        exposures.user_key,
+        conversions.item_key,
+        conversions.converted_at,
+        exposures.shown_at,
+        conversions.amount,
+        conversions.currency
+    from conversion as conversions
+    inner join core.fct_exposure as exposures
+        on conversions.campaign_key = exposures.campaign_key and conversions.user_key = exposures.user_key
+    where
+        exposures.arm = 'treatment'
+        and exposures.shown_at <= conversions.converted_at
+        and exposures.shown_at >= conversions.converted_at - interval {FOLLOW_UP_DAYS} day
+)
+
+select
+    dense_rank() over (order by conversion_key) - 1 as conversion,
+    *
+from pairs
+order by conversion_key, shown_at, exposure_key
+"""
+
+_REACHED = """
+with runs as (
+    select as_of from raw.run
+),
+
+answers as (
+    select
+        responses.exposure_key,
+        responses.response_type
+    from core.fct_response as responses
+    cross join runs
+    where responses.occurred_at <= runs.as_of
+),
+
+flags as (
+    select
+        exposure_key,
+        bool_or(response_type = 'click') as is_clicked,
+        bool_or(response_type = 'conversion') as is_converted,
+        bool_or(response_type = 'dismiss') as is_dismissed,
+        bool_or(response_type = 'unsubscribe') as is_unsubscribed
+    from answers
+    group by all
+),
+
+-- What a contact of the ledger costs stands there, delivered or not.
+priced as (
+    select distinct md5(contact_key) as exposure_key from marketing.past_contact
+)
+
+select
+    exposures.exposure_key,
+    exposures.campaign_key,
+    exposures.user_key,
+    exposures.shown_at,
+    exposures.exposure_date as date,
+    coalesce(flags.is_clicked, false) as is_clicked,
+    coalesce(flags.is_converted, false) as is_converted,
+    coalesce(flags.is_dismissed, false) as is_dismissed,
+    coalesce(flags.is_unsubscribed, false) as is_unsubscribed,
+    if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost
+from core.fct_exposure as exposures
+inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
+left join flags on exposures.exposure_key = flags.exposure_key
+left join priced on exposures.exposure_key = priced.exposure_key
+cross join runs
+where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
+order by exposures.exposure_key
+"""
+
+_SHOWN_DAYS = """
+with runs as (
+    select as_of from raw.run
+),
+
+promises as (
+    select
+        contacts.campaign_key,
+        contacts.contact_date as date,
+        count(*) as contacts_promised,
+        sum(contacts.cost) as cost
+    from marketing.past_contact as contacts
+    inner join campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
+    cross join runs
+    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of
+    group by all
+),
+
+credits as (
+    select
+        credits.exposure_key,
+        sum(credits.linear * credits.amount) as revenue
+    from credit as credits
+    inner join campaign as campaigns
+        on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
+    group by all
+),
+
+deliveries as (
+    select
+        exposures.campaign_key,
+        exposures.date,
+        count(*) as exposures,
+        count(distinct exposures.user_key) as people,
+        count(*) filter (where exposures.is_clicked) as clicks,
+        count(*) filter (where exposures.is_converted) as conversions,
+        sum(exposures.cost) as cost,
+        sum(credits.revenue) as revenue
+    from exposure as exposures
+    left join credits on exposures.exposure_key = credits.exposure_key
+    group by all
+),
+
+days as (
+    select
+        campaign_key,
+        date,
+        coalesce(promises.contacts_promised, 0) as contacts_promised,
+        coalesce(deliveries.exposures, 0) as exposures,
+        coalesce(deliveries.people, 0) as people,
+        coalesce(deliveries.clicks, 0) as clicks,
+        coalesce(deliveries.conversions, 0) as conversions,
+        coalesce(deliveries.revenue, 0) as revenue,
+        coalesce(promises.cost, 0) + coalesce(deliveries.cost, 0) as cost
+    from promises
+    full join deliveries using (campaign_key, date)
+)
+
+select
+    days.campaign_key,
+    days.date,
+    campaigns.currency,
+    days.contacts_promised,
+    days.exposures,
+    days.people,
+    days.clicks,
+    days.conversions,
+    days.clicks / nullif(days.exposures, 0) as click_rate,
+    if(campaigns.currency is null, null, days.revenue) as revenue,
+    days.cost,
+    sum(days.cost) over (partition by days.campaign_key order by days.date) as cost_to_date,
+    campaigns.budget,
+    cost_to_date / nullif(campaigns.budget, 0) as budget_share_to_date
+from days
+inner join campaign as campaigns on days.campaign_key = campaigns.campaign_key
+order by days.campaign_key, days.date
+"""
+
+_TOTALS = """
+with exposed as (
+    select
+        campaign_key,
+        count(*) as exposures,
+        count(*) filter (where is_clicked) as clicks,
+        count(*) filter (where is_dismissed) as dismissals,
+        count(*) filter (where is_unsubscribed) as unsubscribes,
+        count(*) filter (where is_converted) as conversions
+    from exposure
+    group by all
+),
+
+spent as (
+    select
+        campaign_key,
+        sum(cost) as cost
+    from day
+    group by all
+),
+
+credited as (
+    select
+        credits.campaign_key,
+        sum(credits.last) as last,
+        sum(credits.linear) as linear,
+        sum(credits.position) as position,
+        sum(credits.linear * credits.amount) filter (where credits.currency = campaigns.currency) as revenue
+    from credit as credits
+    inner join campaign as campaigns on credits.campaign_key = campaigns.campaign_key
+    group by all
+),
+
+people as (
+    select
+        subjects.campaign_key,
+        count(*) filter (where subjects.is_treated) as people_treatment,
+        count(*) filter (where not subjects.is_treated) as people_control,
+        count(*) filter (where outcomes.is_reached) as people_reached,
+        count(*) filter (where subjects.is_in_both_arms) as people_in_both_arms,
+        count(*) filter (where not subjects.is_treated and outcomes.is_reached) as held_out_people_exposed,
+        avg(
+            case
+                when subjects.is_promised
+                    then 1 - (1 - campaigns.global_holdout) * (1 - coalesce(campaigns.holdout_share, 0.1))
+                else coalesce(campaigns.holdout_share, 0)
+            end
+        ) as planned_control_share
+    from subject as subjects
+    inner join outcome as outcomes on subjects.subject = outcomes.subject
+    inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
+    group by all
+)
+
+select
+    campaigns.campaign_key,
+    campaigns.name,
+    campaigns.kind,
+    campaigns.channel,
+    campaigns.currency,
+    campaigns.starts_at,
+    campaigns.ends_at,
+    people.people_treatment,
+    people.people_control,
+    people.people_reached,
+    people.people_in_both_arms,
+    people.held_out_people_exposed,
+    people.planned_control_share,
+    coalesce(exposed.exposures, 0) as exposures,
+    coalesce(exposed.clicks, 0) as clicks,
+    coalesce(exposed.dismissals, 0) as dismissals,
+    coalesce(exposed.unsubscribes, 0) as unsubscribes,
+    coalesce(exposed.conversions, 0) as conversions,
+    coalesce(spent.cost, 0) as cost,
+    coalesce(credited.last, 0) as attributed_conversions_last,
+    coalesce(credited.linear, 0) as attributed_conversions_linear,
+    coalesce(credited.position, 0) as attributed_conversions_position,
+    if(campaigns.currency is null, null, coalesce(credited.revenue, 0)) as attributed_revenue,
+    campaigns.value_per_conversion
+from people
+inner join campaign as campaigns on people.campaign_key = campaigns.campaign_key
+left join exposed on people.campaign_key = exposed.campaign_key
+left join spent on people.campaign_key = spent.campaign_key
+left join credited on people.campaign_key = credited.campaign_key
+order by campaigns.campaign_key
+"""
+
+# Exposures and answers by kind and segment of the person when it was shown, those without any answer and any exposure included.
+_CELLS = """
+with runs as (
+    select as_of from raw.run
+),
+
+kinds as (
+    select unnest($kinds) as kind
+),
+
+segments as (
+    select distinct segment_key from marketing.segment_membership
+    where list_bool_or(list_transform($families, lambda family: starts_with(segment_key, family)))
+),
+
+converting as (
+    select distinct exposure_key from credit
+    where last = 1
+),
+
+shown as (
+    select
+        campaigns.kind,
+        exposures.exposure_key,
+        exposures.user_key,
+        exposures.shown_at,
+        exposures.is_clicked as click,
+        exposures.is_converted or converting.exposure_key is not null as conversion,
+        exposures.is_dismissed as dismiss,
+        exposures.is_unsubscribed as unsubscribe
+    from exposure as exposures
+    inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
+    left join converting on exposures.exposure_key = converting.exposure_key
+    where campaigns.kind is not null
+),
+
+placed as (
+    select
+        shown.*,
+        memberships.segment_key
+    from shown
+    inner join marketing.segment_membership as memberships on shown.user_key = memberships.user_key
+    inner join segments on memberships.segment_key = segments.segment_key
+    where
+        case
+            when starts_with(memberships.segment_key, 'potential:') then memberships.is_current
+            else
+                memberships.entered_at <= shown.shown_at
+                and (memberships.exited_at is null or memberships.exited_at > shown.shown_at)
+        end
+    union all
+    select
+        shown.*,
+        $everyone
+    from shown
+),
+
+cells as (
+    select
+        kind,
+        segment_key
+    from kinds
+    cross join (
+        select segment_key from segments
+        union all
+        select $everyone
+    ) as every
+)
+
+select
+    cells.kind,
+    cells.segment_key,
+    count(placed.exposure_key) as exposures,
+    count(*) filter (where placed.click) as click,
+    count(*) filter (where placed.conversion) as conversion,
+    count(*) filter (where placed.dismiss) as dismiss,
+    count(*) filter (where placed.unsubscribe) as unsubscribe
+from cells
+left join placed on cells.kind = placed.kind and cells.segment_key = placed.segment_key
+group by cells.kind, cells.segment_key
+order by cells.kind, cells.segment_key
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tables of the measurement, one for each of `marketing.measured_*`.
+
+    Attributes:
+        result: One row per campaign.
+        day: One row per campaign and day with contacts or exposures.
+        lift: One row per scope, its value, measure and method.
+        attribution: One row per conversion and exposure that it is credited to.
+        rate: One row per kind of campaign, segment and answer.
+    """
+
+    result: pa.Table
+    day: pa.Table
+    lift: pa.Table
+    attribution: pa.Table
+    rate: pa.Table
+
+
+def measure(connection: duckdb.DuckDBPyConnection) -> Measured:
+    """Everything that campaigns have caused, up to as_of.
+
+    Args:
+        connection: To the build file, after the load of the ledger; nothing is written.
+    """
+    known = read_outcomes(connection)
+    with registered(
+        connection,
+        campaign=known.campaigns,
+        subject=known.subjects,
+        outcome=known.outcomes,
+        conversion=known.conversions,
+    ):
+        attribution = _attribution(connection.execute(_CREDITABLE).to_arrow_table())
+        exposures = connection.execute(_REACHED).to_arrow_table()
+        with registered(connection, credit=attribution, exposure=exposures):
+            days = connection.execute(_SHOWN_DAYS).to_arrow_table()
+            with registered(connection, day=days):
+                totals = connection.execute(_TOTALS).to_arrow_table()
+            cells = connection.execute(
+                _CELLS, {"kinds": list(KINDS), "families": list(_RATED_FAMILIES), "everyone": EVERYONE}
+            ).to_arrow_table()
+    lift = compare_arms(known)
+    return Measured(
+        result=_result(totals, lift),
+        day=_day(days, known),
+        lift=lift,
+        attribution=attribution,
+        rate=_rate(cells),
+    )
+
+
+def write_measurement(connection: duckdb.DuckDBPyConnection, measured: Measured) -> None:
+    """Replaces the tables `marketing.measured_*`.
+
+    Args:
+        connection: To the build file, open for writing.
+        measured: From `measure`.
+    """
+    connection.execute(f"create schema if not exists {SCHEMA}")
+    for name in ("result", "day", "lift", "attribution", "rate"):
+        with registered(connection, measured_rows=getattr(measured, name)):
+            connection.execute(f"create or replace table {SCHEMA}.measured_{name} as select * from measured_rows")
+
+
+def _attribution(pairs: pa.Table) -> pa.Table:
+    """Weights of each exposure in each conversion. A conversion is its own person: a purchase counts for the campaigns about it."""
+    conversion = whole_numbers(pairs, "conversion")
+    converted_at, shown_at = (whole_numbers(pairs, name) for name in ("converted_at", "shown_at"))
+    first = np.flatnonzero(np.diff(conversion, prepend=-1))
+    found = attribute(
+        conversion[first], converted_at[first], conversion, shown_at, window=FOLLOW_UP_DAYS * 86_400_000_000
+    )
+    rows = pairs.take(pa.array(found.exposure))
+    for rule in ("last", "linear", "position"):
+        rows = rows.append_column(rule, pa.array(getattr(found, rule)))
+    return rows.select(_ATTRIBUTION_SCHEMA.names).cast(_ATTRIBUTION_SCHEMA)
+
+
+def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
+    """Each campaign with its lift of conversion, what that amounts to, and what is to be made of it."""
+    rows = totals.to_pylist()
+    lifts = {
+        (row["scope_value"], row["measure"], row["method"]): row
+        for row in lift.to_pylist()
+        if row["scope"] == "campaign"
+    }
+    found = []
+    for row in rows:
+        key = row["campaign_key"]
+        conversion = lifts.get((key, "conversion", "newcombe"), {})
+        revenue = lifts.get((key, "revenue", "student"), {})
+        reached = row["people_treatment"]
+        row |= _with_interval("click_rate", row["clicks"], row["exposures"])
+        row |= _with_interval("conversion_rate", row["conversions"], row["exposures"])
+        row |= {
+            "lift_conversion": conversion.get("difference"),
+            "lift_conversion_low": conversion.get("ci_low"),
+            "lift_conversion_high": conversion.get("ci_high"),
+            "lift_conversion_p_value": conversion.get("p_value"),
+            "lift_conversion_p_adjusted": conversion.get("p_adjusted"),
+        }
+        for name, source in (("incremental_conversions", conversion), ("incremental_revenue", revenue)):
+            for suffix, part in (("", "difference"), ("_low", "ci_low"), ("_high", "ci_high")):
+                row[name + suffix] = None if source.get(part) is None else source[part] * source["people_treatment"]
+        row["return_on_cost"] = _return_on_cost(row)
+        row |= _sample_ratio(row)
+        row["detectable_difference"] = _detectable(row, conversion)
+        row["verdict"] = verdict(
+            Evidence(
+                people_treatment=reached,
+                people_control=row["people_control"],
+                planned_control_share=row["planned_control_share"],
+                sample_ratio_p_value=row["sample_ratio_p_value"],
+                sample_ratio_alarm=row["sample_ratio_alarm"],
+                is_measured=bool(conversion),
+                difference=conversion.get("difference"),
+                incremental=row["incremental_conversions"],
+                low=row["incremental_conversions_low"],
+                high=row["incremental_conversions_high"],
+                p_value=conversion.get("p_value"),
+                p_adjusted=conversion.get("p_adjusted"),
+                return_on_cost=row["return_on_cost"],
+                detectable_difference=row["detectable_difference"],
+                held_out_people_exposed=row["held_out_people_exposed"],
+            )
+        )
+        found.append({name: row[name] for name in _RESULT_SCHEMA.names})
+    return pa.Table.from_pylist(found, _RESULT_SCHEMA)
+
+
+def _with_interval(name: str, successes: int, rows: int) -> dict[str, float | None]:
+    """A share of exposures with Wilson's interval; nothing without exposures."""
+    if not rows:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    found = share(successes, rows)
+    return {name: float(found.value), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
+
+
+def _return_on_cost(row: dict[str, Any]) -> float | None:
+    """What was caused is worth, by the brief's value of a conversion, else by revenue, over what it cost."""
+    if not row["cost"]:
+        return None
+    if row["value_per_conversion"] is not None and row["incremental_conversions"] is not None:
+        return float(row["incremental_conversions"] * row["value_per_conversion"] / row["cost"])
+    return None if row["incremental_revenue"] is None else float(row["incremental_revenue"] / row["cost"])
+
+
+def _sample_ratio(row: dict[str, Any]) -> dict[str, Any]:
+    """Whether the arms have their planned sizes; nothing where one is empty, which the verdict says by itself."""
+    planned = row["planned_control_share"]
+    if not row["people_control"] or not row["people_treatment"] or not 0 < planned < 1:
+        return {"sample_ratio_p_value": None, "sample_ratio_alarm": False}
+    found = sample_ratio([row["people_control"], row["people_treatment"]], [planned, 1 - planned])
+    return {"sample_ratio_p_value": float(found.p_value[0]), "sample_ratio_alarm": bool(found.alarm[0])}
+
+
+def _detectable(row: dict[str, Any], conversion: dict[str, Any]) -> float | None:
+    """Smallest lift of conversion that these arms would have shown in 8 of 10 cases."""
+    held_out, people = row["people_control"], row["people_control"] + row["people_treatment"]
+    if not conversion or not 0 < held_out < people:
+        return None
+    # One half more, so that a holdout in which nobody converted does not pass for a rate of zero.
+    base = (conversion["control"] * held_out + 0.5) / (held_out + 1)
+    return detectable_difference_of_shares(base, people, held_out / people).difference
+
+
+def _day(days: pa.Table, known: Outcomes) -> pa.Table:
+    """Days with the lift up to each, as it could have been looked at that evening."""
+
+    def number(column: pa.ChunkedArray) -> NDArray[np.int64]:
+        dates = column.cast(pa.date32()).cast(pa.int32()).fill_null(np.iinfo(np.int32).max)
+        return np.asarray(dates.to_numpy(), dtype=np.int64)
+
+    campaigns = campaign_of_subjects(known)
+    treated = flags(known.subjects, "is_treated")
+    started, converted = number(known.subjects["started_on"]), number(known.outcomes["converted_on"])
+    recorded = flags(known.outcomes, "is_conversion_recorded")
+    place = {key: number for number, key in enumerate(known.campaigns["campaign_key"].to_pylist())}
+    at = number(days["date"])
+    of = np.array([place[key] for key in days["campaign_key"].to_pylist()], dtype=np.int64)
+    counted = np.zeros((4, days.num_rows), dtype=np.int64)
+    for campaign in np.unique(of):
+        looks = of == campaign
+        for arm, is_treated in enumerate((False, True)):
+            who = recorded & (campaigns == campaign) & (treated == is_treated)
+            for offset, when in ((0, np.maximum(started[who], converted[who])), (1, started[who])):
+                counted[2 * arm + offset, looks] = np.searchsorted(np.sort(when), at[looks], side="right")
+    lift = sequence_of_shares_to_date((counted[0], counted[1], counted[2], counted[3]))
+    for name, values in (
+        ("lift_to_date", lift.difference),
+        ("lift_to_date_low", lift.low),
+        ("lift_to_date_high", lift.high),
+    ):
+        days = days.append_column(name, pa.array(values, pa.float64(), from_pandas=True))
+    return days.select(_DAY_SCHEMA.names).cast(_DAY_SCHEMA)
+
+
+def _rate(cells: pa.Table) -> pa.Table:
+    """Posterior rates: of segments with a prior by kind from all of its segments, of everyone with a prior over the kinds."""
+    exposures = whole_numbers(cells, "exposures")
+    kinds = cells["kind"].to_pylist()
+    segments = cells["segment_key"].to_pylist()
+    everyone = np.array([segment == EVERYONE for segment in segments])
+    kind = np.array([KINDS.index(one) for one in kinds])
+    within = np.bincount(kind[everyone], weights=exposures[everyone], minlength=len(KINDS))
+    rows = []
+    for answer, assumed in PRIOR_RATES.items():
+        answers = whole_numbers(cells, answer)
+        given = BetaPrior(assumed * PRIOR_STRENGTH, (1 - assumed) * PRIOR_STRENGTH)
+        over_kinds = fit_prior(answers[everyone], exposures[everyone]).prior or given
+        mean, strength = np.full(len(kind), over_kinds.mean), np.full(len(kind), over_kinds.strength)
+        inner = ~everyone
+        if inner.any():
+            priors = fit_group_priors(answers[inner], exposures[inner], kind[inner], len(KINDS), over_kinds)
+            mean[inner] = (priors.alpha / (priors.alpha + priors.beta))[kind[inner]]
+            strength[inner] = (priors.alpha + priors.beta)[kind[inner]]
+        # Where cells differ by no more than chance the fit is endlessly sure of a mean that it knows from so many exposures only.
+        strength = np.minimum(strength, np.where(everyone, 0, within[kind]).clip(min=PRIOR_STRENGTH))
+        alpha, beta = mean * strength, (1 - mean) * strength
+        found = posterior(answers, exposures, alpha, beta)
+        rows.append(
+            pa.table(
+                {
+                    "kind": kinds,
+                    "segment_key": segments,
+                    "answer": [answer] * len(kinds),
+                    "exposures": exposures,
+                    "answers": answers,
+                    "rate": found.mean,
+                    "ci_low": found.low,
+                    "ci_high": found.high,
+                    "prior_mean": mean,
+                    "prior_strength": strength,
+                    "is_prior_only": exposures == 0,
+                }
+            )
+        )
+    return pa.concat_tables(rows).select(_RATE_SCHEMA.names).cast(_RATE_SCHEMA)

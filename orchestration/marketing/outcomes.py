@@ -1,0 +1,465 @@
+"""Who was in which campaign, and what they did after: the rows that measurement works on.
+
+Holds the SQL that turns contacts, exposures, responses and facts into subjects, conversions and outcomes, all up to as_of. What
+follows from them is in `measuring`.
+
+A **subject** is a person in a campaign, from their first contact on: of the ledger's contacts the first in either arm, else the
+first delivered exposure. A **conversion** is a purchase of one of the campaign's items (of anything on its target platform if it
+names none) that was not refunded, or a `conversion` response with no such purchase within a day of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+# How long after the first contact what a person does counts, alike in both arms.
+FOLLOW_UP_DAYS = 30
+# How long before it revenue is known that makes the comparison sharper (CUPED).
+LOOK_BACK_DAYS = 14
+# A response within this time of a purchase tells of the purchase.
+_SAME_CONVERSION = "interval 1 day"
+
+_CAMPAIGNS = """
+with runs as (
+    select as_of from raw.run
+),
+
+-- Delivered rows of held-out people say that the channel follows both arms, so that its responses can be compared.
+followed as (
+    select distinct exposures.campaign_key
+    from core.fct_exposure as exposures
+    cross join runs
+    where exposures.arm = 'control' and exposures.shown_at <= runs.as_of
+),
+
+selling as (
+    select distinct purchases.domain
+    from core.fct_purchase as purchases
+),
+
+holdouts as (
+    select coalesce(max(amount), 0) as global_holdout
+    from seeds.campaign_limits
+    where limit_kind = 'global_holdout' and is_active
+)
+
+select
+    campaigns.campaign_key,
+    campaigns.name,
+    campaigns.kind,
+    campaigns.channel,
+    campaigns.source_platform,
+    campaigns.target_platform,
+    campaigns.currency,
+    list_transform(campaigns.item_ids, lambda item_id: campaigns.target_platform || ':' || item_id) as item_keys,
+    cast(campaigns.budget as double) as budget,
+    coalesce(cast(campaigns.cost_per_exposure as double), 0) as cost_per_exposure,
+    cast(campaigns.value_per_conversion as double) as value_per_conversion,
+    campaigns.holdout_share,
+    holdouts.global_holdout,
+    campaigns.starts_at,
+    campaigns.ends_at,
+    followed.campaign_key is not null as is_control_followed,
+    selling.domain is not null as is_purchase_recorded
+from core.dim_campaign as campaigns
+left join followed on campaigns.campaign_key = followed.campaign_key
+left join selling on campaigns.target_platform = selling.domain
+cross join holdouts
+order by campaigns.campaign_key
+"""
+
+# Someone erased is no member of dim_user any more and is no subject: nothing of them is known.
+_SUBJECTS = """
+with runs as (
+    select as_of, time_zone from raw.run
+),
+
+contacts as (
+    select
+        contacts.campaign_key,
+        contacts.user_key,
+        contacts.arm,
+        contacts.channel,
+        contacts.not_before as started_at,
+        contacts.segment_keys,
+        true as is_promised
+    from marketing.past_contact as contacts
+    cross join runs
+    where contacts.not_before <= runs.as_of
+    union all
+    select
+        exposures.campaign_key,
+        exposures.user_key,
+        exposures.arm,
+        exposures.channel,
+        exposures.shown_at,
+        null,
+        false
+    from core.fct_exposure as exposures
+    cross join runs
+    where exposures.shown_at <= runs.as_of
+),
+
+arms as (
+    select
+        campaign_key,
+        user_key,
+        count(distinct arm) > 1 as is_in_both_arms
+    from contacts
+    group by all
+),
+
+started as (
+    select contacts.*
+    from contacts
+    inner join core.dim_user as users on contacts.user_key = users.user_key
+    inner join core.dim_campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
+    qualify
+        row_number() over (
+            partition by contacts.campaign_key, contacts.user_key
+            order by contacts.is_promised desc, contacts.started_at, contacts.arm, contacts.channel
+        ) = 1
+),
+
+-- Of the families with a history the segments at the start, of the others those of now.
+members as (
+    select
+        started.campaign_key,
+        started.user_key,
+        list(memberships.segment_key order by memberships.segment_key) as segment_keys
+    from started
+    inner join marketing.segment_membership as memberships on started.user_key = memberships.user_key
+    where
+        case
+            when split_part(memberships.segment_key, ':', 1) in ('lifecycle', 'value')
+                then
+                    memberships.entered_at <= started.started_at
+                    and (memberships.exited_at is null or memberships.exited_at > started.started_at)
+            else memberships.is_current
+        end
+    group by all
+)
+
+select
+    row_number() over (order by started.campaign_key, started.user_key) - 1 as subject,
+    started.campaign_key,
+    started.user_key,
+    started.arm = 'treatment' as is_treated,
+    coalesce(started.channel, campaigns.channel) as channel,
+    started.started_at,
+    cast(timezone(runs.time_zone, timezone('UTC', started.started_at)) as date) as started_on,
+    least(runs.as_of, started.started_at + interval {follow_up} day) as followed_until,
+    started.started_at + interval {follow_up} day <= runs.as_of as is_followed_through,
+    coalesce(started.segment_keys, members.segment_keys, cast([] as varchar[])) as segment_keys,
+    started.is_promised,
+    arms.is_in_both_arms
+from started
+inner join arms on started.campaign_key = arms.campaign_key and started.user_key = arms.user_key
+inner join core.dim_campaign as campaigns on started.campaign_key = campaigns.campaign_key
+left join members on started.campaign_key = members.campaign_key and started.user_key = members.user_key
+cross join runs
+order by subject
+"""
+
+_CONVERSIONS = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+purchases as (
+    select
+        subjects.campaign_key,
+        subjects.user_key,
+        purchases.event_key as conversion_key,
+        purchases.item_key,
+        purchases.occurred_at as converted_at,
+        if(purchases.refunded_at > runs.as_of, purchases.gross_amount, purchases.amount) as amount,
+        purchases.currency,
+        purchases.is_refunded and coalesce(purchases.refunded_at <= runs.as_of, true) as is_refunded
+    from subject as subjects
+    inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
+    inner join core.fct_purchase as purchases
+        on subjects.user_key = purchases.user_key and campaigns.target_platform = purchases.domain
+    cross join runs
+    where
+        purchases.occurred_at <= runs.as_of
+        and (coalesce(len(campaigns.item_keys), 0) = 0 or list_contains(campaigns.item_keys, purchases.item_key))
+),
+
+responses as (
+    select
+        responses.campaign_key,
+        responses.user_key,
+        responses.response_key as conversion_key,
+        exposures.item_key,
+        responses.occurred_at as converted_at,
+        responses.amount,
+        campaigns.currency
+    from core.fct_response as responses
+    inner join core.fct_exposure as exposures on responses.exposure_key = exposures.exposure_key
+    inner join campaign as campaigns on responses.campaign_key = campaigns.campaign_key
+    cross join runs
+    where responses.response_type = 'conversion' and responses.occurred_at <= runs.as_of
+),
+
+told as (
+    select distinct responses.conversion_key
+    from responses
+    inner join purchases
+        on
+            responses.campaign_key = purchases.campaign_key
+            and responses.user_key = purchases.user_key
+            and purchases.converted_at
+            between responses.converted_at - {_SAME_CONVERSION} and responses.converted_at + {_SAME_CONVERSION}
+)
+
+select
+    campaign_key,
+    user_key,
+    conversion_key,
+    item_key,
+    converted_at,
+    cast(amount as double) as amount,
+    currency,
+    false as is_response
+from purchases
+where not is_refunded
+union all
+select
+    responses.campaign_key,
+    responses.user_key,
+    responses.conversion_key,
+    responses.item_key,
+    responses.converted_at,
+    cast(responses.amount as double),
+    responses.currency,
+    true
+from responses
+anti join told on responses.conversion_key = told.conversion_key
+order by campaign_key, user_key, converted_at, conversion_key
+"""
+
+_OUTCOMES = """
+with runs as (
+    select as_of, time_zone from raw.run
+),
+
+subjects as (
+    select
+        subjects.*,
+        campaigns.target_platform,
+        campaigns.currency,
+        campaigns.is_purchase_recorded,
+        -- Nothing is delivered of a held-out contact of the ledger, so that no response can tell of one.
+        campaigns.is_control_followed and not subjects.is_promised as is_response_comparable
+    from subject as subjects
+    inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
+),
+
+converted as (
+    select
+        subjects.subject,
+        min(conversions.converted_at) as converted_at,
+        sum(conversions.amount) filter (where conversions.currency = subjects.currency) as revenue
+    from subjects
+    inner join conversion as conversions
+        on subjects.campaign_key = conversions.campaign_key and subjects.user_key = conversions.user_key
+    where
+        conversions.converted_at > subjects.started_at
+        and conversions.converted_at <= subjects.followed_until
+        and (subjects.is_response_comparable or not conversions.is_response)
+    group by all
+),
+
+spent as (
+    select
+        subjects.subject,
+        sum(purchases.gross_amount) as revenue_before
+    from subjects
+    inner join core.fct_purchase as purchases
+        on subjects.user_key = purchases.user_key and subjects.currency = purchases.currency
+    where
+        purchases.occurred_at < subjects.started_at
+        and purchases.occurred_at >= subjects.started_at - interval {look_back} day
+    group by all
+),
+
+acted as (
+    select
+        subjects.subject,
+        min(interactions.occurred_at) as returned_at,
+        min(interactions.occurred_at) filter (
+            where interactions.event_type = 'complete' and interactions.domain = subjects.target_platform
+        ) as completed_at
+    from subjects
+    inner join core.fct_interaction as interactions on subjects.user_key = interactions.user_key
+    where
+        interactions.event_type != 'impression'
+        and interactions.occurred_at > subjects.started_at
+        and interactions.occurred_at <= subjects.followed_until
+    group by all
+),
+
+refunded as (
+    select
+        subjects.subject,
+        min(purchases.refunded_at) as refunded_at
+    from subjects
+    inner join core.fct_purchase as purchases
+        on subjects.user_key = purchases.user_key and subjects.target_platform = purchases.domain
+    where
+        purchases.occurred_at > subjects.started_at
+        and purchases.refunded_at <= subjects.followed_until
+    group by all
+),
+
+unsubscribed as (
+    select
+        subjects.subject,
+        min(responses.occurred_at) as unsubscribed_at
+    from subjects
+    inner join core.fct_response as responses on subjects.user_key = responses.user_key
+    where
+        responses.response_type = 'unsubscribe'
+        and responses.occurred_at > subjects.started_at
+        and responses.occurred_at <= subjects.followed_until
+    group by all
+),
+
+rated as (
+    select
+        subjects.subject,
+        avg(ratings.rating) as rating
+    from subjects
+    inner join core.fct_rating as ratings
+        on subjects.user_key = ratings.user_key and subjects.target_platform = ratings.domain
+    where ratings.rated_at > subjects.started_at and ratings.rated_at <= subjects.followed_until
+    group by all
+),
+
+-- A kind of event that a platform never delivers is not measured, which is not the same as none.
+completing as (
+    select distinct domain from core.fct_interaction
+    where event_type = 'complete'
+),
+
+answered as (
+    select distinct responses.campaign_key from core.fct_response as responses
+    cross join runs
+    where responses.occurred_at <= runs.as_of
+),
+
+reached as (
+    select distinct
+        exposures.campaign_key,
+        exposures.user_key
+    from core.fct_exposure as exposures
+    cross join runs
+    where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
+)
+
+select
+    subjects.subject,
+    converted.converted_at,
+    cast(timezone(runs.time_zone, timezone('UTC', converted.converted_at)) as date) as converted_on,
+    cast(coalesce(converted.revenue, 0) as double) as revenue,
+    cast(coalesce(spent.revenue_before, 0) as double) as revenue_before,
+    (epoch_us(acted.returned_at) - epoch_us(subjects.started_at)) / 86400e6 as returned_after,
+    (epoch_us(acted.completed_at) - epoch_us(subjects.started_at)) / 86400e6 as completed_after,
+    (epoch_us(refunded.refunded_at) - epoch_us(subjects.started_at)) / 86400e6 as refunded_after,
+    (epoch_us(unsubscribed.unsubscribed_at) - epoch_us(subjects.started_at)) / 86400e6 as unsubscribed_after,
+    cast(rated.rating as double) as rating,
+    (epoch_us(runs.as_of) - epoch_us(subjects.started_at)) / 86400e6 as followed_days,
+    completing.domain is not null as is_completion_recorded,
+    answered.campaign_key is not null as is_answer_recorded,
+    subjects.is_purchase_recorded,
+    subjects.is_purchase_recorded or subjects.is_response_comparable as is_conversion_recorded,
+    reached.user_key is not null as is_reached
+from subjects
+cross join runs
+left join converted on subjects.subject = converted.subject
+left join spent on subjects.subject = spent.subject
+left join acted on subjects.subject = acted.subject
+left join refunded on subjects.subject = refunded.subject
+left join unsubscribed on subjects.subject = unsubscribed.subject
+left join rated on subjects.subject = rated.subject
+left join completing on subjects.target_platform = completing.domain
+left join answered on subjects.campaign_key = answered.campaign_key
+left join reached
+    on subjects.campaign_key = reached.campaign_key and subjects.user_key = reached.user_key
+order by subjects.subject
+"""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What is known of campaigns up to as_of, as Arrow tables.
+
+    Attributes:
+        campaigns: One row per campaign, with what its brief says.
+        subjects: One row per person and campaign, numbered from 0 by `subject`.
+        conversions: One row per campaign and conversion of one of its subjects, at any time up to as_of.
+        outcomes: One row per subject in their order: what they did within the follow-up.
+    """
+
+    campaigns: pa.Table
+    subjects: pa.Table
+    conversions: pa.Table
+    outcomes: pa.Table
+
+
+def read_outcomes(connection: duckdb.DuckDBPyConnection) -> Outcomes:
+    """Reads campaigns, their subjects and what became of them.
+
+    Args:
+        connection: To the build file; nothing is written.
+    """
+    days = {"follow_up": FOLLOW_UP_DAYS, "look_back": LOOK_BACK_DAYS}
+    campaigns = connection.execute(_CAMPAIGNS).to_arrow_table()
+    subjects = connection.execute(_SUBJECTS.format(**days)).to_arrow_table()
+    with registered(connection, campaign=campaigns, subject=subjects):
+        conversions = connection.execute(_CONVERSIONS).to_arrow_table()
+        with registered(connection, conversion=conversions):
+            outcomes = connection.execute(_OUTCOMES.format(**days)).to_arrow_table()
+    return Outcomes(campaigns, subjects, conversions, outcomes)
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
+    """Lets SQL read Arrow tables by name for a while, without a copy."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def campaign_of_subjects(known: Outcomes) -> NDArray[np.int64]:
+    """Place of each subject's campaign among the campaigns, shape (subjects,)."""
+    place = {key: number for number, key in enumerate(known.campaigns["campaign_key"].to_pylist())}
+    return np.array([place[key] for key in known.subjects["campaign_key"].to_pylist()], dtype=np.int64)
+
+
+def numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
+    """A column as floating point numbers; what is null is NaN."""
+    return np.asarray(table[column].to_numpy(), dtype=np.float64)
+
+
+def whole_numbers(table: pa.Table, column: str) -> NDArray[np.int64]:
+    """A column without nulls as whole numbers; times as microseconds since 1970."""
+    values = table[column]
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp("us")).cast(pa.int64())
+    return np.asarray(values.to_numpy(), dtype=np.int64)
+
+
+def flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
+    """A column without nulls as booleans."""
+    return np.asarray(table[column].to_numpy(), dtype=bool)

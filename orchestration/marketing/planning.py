@@ -1,0 +1,768 @@
+"""The rolling plan: whom which campaign contacts on which of the next days, about what, and what it rests on.
+
+Here the facts of `contact_candidates` meet the library: worth (`valuation`), limits and choice (`allocation`), holdouts. The plan
+is an artifact whose address says what it was made from, so that the same deliveries and settings give the same plan again, with
+other lists handed over in between or not.
+
+Everybody who would be eligible but for a holdout takes part in the choice (ghost contacts): a chosen contact of a held-out person
+goes to the control arm, is never delivered and costs nothing, and both arms are chosen by the same rule.
+
+One item a pair of person and campaign is looked at, the best one: nothing but the item's score tells items apart, so another one
+is only better where the best has run out, and only items with a stock can. Those campaigns have two alternates a pair. Memory is
+about 300 bytes a pair for values and 200 bytes a row of the allocation, of which there are at most `MOST_ROWS`, about: with more,
+a campaign's best people by its money are looked at, and those on some days each, in turn.
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence, Set
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models_ml.campaigns.allocation import (
+    BETTER_CAMPAIGN,
+    BUDGET,
+    CHOSEN,
+    NO_CANDIDATE,
+    NOT_WORTH_IT,
+    REASONS,
+    Allocation,
+    AllocationConfig,
+    allocate,
+)
+from models_ml.campaigns.allocation_problem import Candidates, ContactCap, Contacts, Limits, Problem
+from models_ml.campaigns.eligibility import CODES, ELIGIBLE
+from models_ml.campaigns.holdout import exploration_draw, held_out, offer_probability
+from models_ml.campaigns.planning import detectable_difference_of_shares
+from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs, within_reach
+from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
+from orchestration.marketing.campaign_briefs import Brief, read_briefs
+from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
+from orchestration.marketing.contact_candidates import CandidateReader, Offers, Pairs
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLANNED, TREATMENT
+from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.settings import Settings
+from orchestration.versions import code_version
+
+# Rows of the allocation beyond which not every pair is looked at on every day.
+MOST_ROWS = 4_000_000
+# Items of a pair where one of the campaign's items has a stock.
+ALTERNATES = 3
+
+TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
+_HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
+_CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
+
+PLAN_SCHEMA = pa.schema(
+    [
+        ("plan_id", pa.string()),
+        ("as_of", pa.timestamp("us")),
+        ("first_date", pa.date32()),
+        ("last_date", pa.date32()),
+        ("handed_until", pa.date32()),
+        ("currency", pa.string()),
+        ("campaigns", pa.int32()),
+        ("eligible_people", pa.int32()),
+        ("candidates", pa.int64()),
+        ("contacts", pa.int32()),
+        ("contacts_handed_over", pa.int32()),
+        ("expected_value", pa.float64()),
+        ("cost", pa.float64()),
+        ("upper_bound", pa.float64()),
+        ("lp_optimum", pa.float64()),
+        ("gap", pa.float64()),
+        ("method", pa.string()),
+        ("value_source", pa.string()),
+    ]
+)
+CAMPAIGN_SCHEMA = pa.schema(
+    [
+        ("campaign_key", pa.string()),
+        ("plan_id", pa.string()),
+        ("state", pa.string()),
+        ("problem", pa.string()),
+        ("overlaps", pa.list_(pa.string())),
+        ("first_date", pa.date32()),
+        ("last_date", pa.date32()),
+        ("currency", pa.string()),
+        ("budget", pa.float64()),
+        ("spent", pa.float64()),
+        ("budget_left", pa.float64()),
+        ("holdout_share", pa.float64()),
+        ("people_in_segment", pa.int32()),
+        ("eligible_people", pa.int32()),
+        ("held_out_people", pa.int32()),
+        ("candidates", pa.int64()),
+        ("planned_contacts", pa.int32()),
+        ("planned_people", pa.int32()),
+        ("planned_cost", pa.float64()),
+        ("expected_conversions", pa.float64()),
+        ("expected_incremental_conversions", pa.float64()),
+        ("expected_value", pa.float64()),
+        ("detectable_difference", pa.float64()),
+    ]
+)
+ELIGIBILITY_SCHEMA = pa.schema(
+    [
+        ("campaign_key", pa.string()),
+        ("user_key", pa.string()),
+        ("code", pa.string()),
+        ("reason", pa.string()),
+        ("propensity", pa.float64()),
+        ("item_key", pa.string()),
+        ("p_click", pa.float64()),
+        ("p_conversion", pa.float64()),
+        ("uplift", pa.float64()),
+        ("expected_value", pa.float64()),
+    ]
+)
+LIMIT_SCHEMA = pa.schema(
+    [
+        ("limit_kind", pa.string()),
+        ("campaign_key", pa.string()),
+        ("item_key", pa.string()),
+        ("segment_key", pa.string()),
+        ("contact_date", pa.date32()),
+        ("allowed", pa.float64()),
+        ("used", pa.float64()),
+        ("shadow_price", pa.float64()),
+        ("plan_id", pa.string()),
+    ]
+)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+def make_plan(
+    connection: duckdb.DuckDBPyConnection,
+    artifacts: ArtifactStore,
+    settings: Settings,
+    *,
+    data_version: str,
+    committed: Set[date],
+) -> tuple[Artifact, bool]:
+    """Plans the days after `as_of`, unless that was done before.
+
+    Args:
+        connection: Writer of the build file; only temporary tables are written.
+        artifacts: Where plans are kept.
+        settings: Days that are planned and handed over, and the seed. With an explicit `as_of` nothing is handed over.
+        data_version: Identity of what the warehouse holds.
+        committed: Days that were handed over before; nothing is planned for them any more.
+
+    Returns:
+        The artifact, its address the `plan_id`, with the tables `contact`, `plan`, `campaign`, `eligibility` and `limit`; and
+        whether it was made now.
+
+    Raises:
+        CampaignLimitError: If a row of the seed `campaign_limits` cannot be kept. A campaign that cannot be planned does not
+            stop the others; what is wrong with it stands in `campaign`.
+    """
+    address = artifacts.address(
+        "plan",
+        inputs=[data_version],
+        code=code_version(),
+        parameters={
+            "plan_days": settings.plan_days,
+            "handover_days": settings.handover_days,
+            "seed": settings.seed,
+            "hands_over": settings.as_of is None,
+        },
+    )
+    found = artifacts.find(address)
+    if found is not None:
+        return found, False
+    tables, handed = _Planner(connection, settings, address, committed).plan()
+    (row,) = tables["plan"].to_pylist()
+    document = {**row, "handed_dates": handed}
+    return artifacts.put(address, document=document, tables=tables), True
+
+
+def write_plan(connection: duckdb.DuckDBPyConnection, plan: Artifact) -> int:
+    """Replaces the tables `marketing.decided_*` by those of a plan; returns the number of contacts.
+
+    Args:
+        connection: Writer of the build file.
+        plan: From `make_plan`.
+    """
+    connection.execute("create schema if not exists marketing")
+    for name in TABLES:
+        connection.register("decided_rows", plan.table(name))
+        try:
+            connection.execute(f"create or replace table marketing.decided_{name} as from decided_rows")
+        finally:
+            connection.unregister("decided_rows")
+    return int(connection.execute("select count(*) from marketing.decided_contact").fetchall()[0][0])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Offered:
+    """Offers of candidate pairs with their worth; all of shape (offers,) unless said otherwise.
+
+    Attributes:
+        pair: Index of the pair among all.
+        slot, person, item: Campaign, person and item.
+        score_share: Share of the campaign's scores below this one.
+        valuation: What contacts are worth.
+        value: Expected value less cost.
+        kept: Whether exploration left the offer.
+        draw: Probability with which it did.
+        explored: Whether each person is explored, shape (people,).
+    """
+
+    pair: Ints
+    slot: Ints
+    person: Ints
+    item: Ints
+    score_share: Floats
+    valuation: Valuation
+    value: Floats
+    kept: Flags
+    draw: Floats
+    explored: Flags
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Choice:
+    """The allocation problem over offers and days, and its solution.
+
+    Attributes:
+        problem: Rows are offers on days; people are those with rows.
+        allocation: The solution.
+        offer: Offer of each row, shape (rows,).
+        looked_at: Offers that were worth looking at, ascending; each has rows unless its turn comes another day.
+        people: Number of each person of the problem among all, shape (people of the problem,).
+    """
+
+    problem: Problem
+    allocation: Allocation
+    offer: Ints
+    looked_at: Ints
+    people: Ints
+
+
+class _Planner:
+    """One making of a plan."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, settings: Settings, plan_id: str, committed: Set[date]
+    ) -> None:
+        self.connection, self.settings, self.plan_id = connection, settings, plan_id
+        ((self.as_of, self.time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
+        today = self.as_of.replace(tzinfo=UTC).astimezone(ZoneInfo(self.time_zone)).date()
+        self.dates = [today + timedelta(days=1 + day) for day in range(settings.plan_days)]
+        # A plan that is made again, because its artifact was thrown away, comes out as it did.
+        own = {
+            day
+            for (day,) in connection.execute(
+                "select distinct contact_date from marketing.past_contact where plan_id = ?", [plan_id]
+            ).fetchall()
+        }
+        self.free = [day not in committed or day in own for day in self.dates]
+        near = [day for day, is_free in zip(self.dates, self.free, strict=True) if is_free]
+        last = self.dates[settings.handover_days - 1]
+        self.handed = [day for day in near if day <= last] if settings.as_of is None else []
+        self.briefs = read_briefs(connection, self.dates[0], settings.plan_days)
+        self.limits = read_limits(connection)
+        self.planned = self.briefs.planned
+        listed = {key for brief in self.planned for key in brief.item_keys}
+        self.items = sorted(listed | self.limits.stock.keys())
+
+    def plan(self) -> tuple[dict[str, pa.Table], list[date]]:
+        """The tables of the plan, and the days handed over."""
+        with CandidateReader(self.connection, self.plan_id, self.planned, self.items) as reader:
+            self.users = reader.people()["user_key"]
+            self._count_money(reader)
+            pairs = self._hold_out(reader.pairs([bool(days.any()) for days in self.active], self.stock >= 1))
+            offered = self._offer(reader, pairs)
+            choice = self._choose(reader, offered)
+            contact = self._contacts(reader, pairs, offered, choice)
+        tables = {
+            "contact": contact,
+            "plan": self._plan_row(pairs, offered, choice, contact),
+            "campaign": self._campaign_rows(pairs, offered, choice, contact),
+            "eligibility": self._eligibility_rows(pairs, offered, choice),
+            "limit": self._limit_rows(choice),
+        }
+        return tables, self.handed
+
+    def _count_money(self, reader: CandidateReader) -> None:
+        """What is left of budgets and stock, and on which days who may contact."""
+        spent = reader.spent()
+        self.spent = {brief.campaign_key: float(spent.get(brief.campaign_key, 0.0)) for brief in self.briefs.all}
+        self.cost = np.array([brief.cost for brief in self.planned], np.float64)
+        budget = np.array([brief.budget for brief in self.planned], np.float64)
+        self.budget_left = np.maximum(budget - [self.spent[brief.campaign_key] for brief in self.planned], 0.0)
+        self.active = np.array(
+            [
+                [is_free and brief.runs_on(day) for day, is_free in zip(self.dates, self.free, strict=True)]
+                for brief in self.planned
+            ],
+            bool,
+        ).reshape(len(self.planned), len(self.dates))
+        after = self.dates[-1] + timedelta(days=1)
+        days_left = self.active.sum(axis=1) + np.array([brief.days_from(after) for brief in self.planned], np.int64)
+        self.day_budget = day_budgets(self.budget_left, self.cost, days_left, self.active)
+        self.total_budget = math.inf
+        of_plan = {brief.campaign_key for brief in self.briefs.all if brief.currency == self.briefs.currency}
+        for total in self.limits.total_budgets:
+            before = reader.spent(self._since(total))
+            used = sum(cost for key, cost in before.items() if key in of_plan)
+            self.total_budget = min(self.total_budget, max(total.amount - used, 0.0))
+        self.stock = np.full(len(self.items), np.inf)
+        for key, pieces in self.limits.stock.items():
+            given = reader.given(self._since(pieces)).get(key, 0)
+            self.stock[self.items.index(key)] = max(pieces.amount - given, 0.0)
+
+    def _since(self, amount: WindowedAmount) -> date | None:
+        """First day whose contacts count, so that no window that holds a day of the plan is overdrawn."""
+        return None if amount.window_days is None else self.dates[0] - timedelta(days=amount.window_days - 1)
+
+    def _hold_out(self, pairs: Pairs) -> Pairs:
+        """Marks the eligible who are held out."""
+        code = pairs.code.copy()
+        eligible = code == 0
+        keys = self.users.take(pa.array(np.unique(pairs.person[eligible]))).to_pylist()
+        out_of_all = np.zeros(len(self.users), bool)
+        out_of_all[np.unique(pairs.person[eligible])] = held_out(keys, "global", self.limits.global_holdout)
+        for slot, brief in enumerate(self.planned):
+            at = np.flatnonzero(eligible & (pairs.slot == slot))
+            mine = self.users.take(pa.array(pairs.person[at])).to_pylist()
+            out = held_out(mine, _salt(f"campaign/{brief.campaign_key}"), brief.holdout_share)
+            code[at[out]] = _HELD_OUT[1]
+        code[eligible & out_of_all[pairs.person]] = _HELD_OUT[0]
+        return dataclasses.replace(pairs, code=code)
+
+    def _offer(self, reader: CandidateReader, pairs: Pairs) -> _Offered:
+        """Items and worth of every candidate pair, and what exploration leaves of them."""
+        chosen = np.flatnonzero(np.isin(pairs.code, _CANDIDATE_CODES))
+        most = ALTERNATES if np.isfinite(self.stock).any() else 1
+        offers = reader.offers(pairs.slot[chosen], pairs.person[chosen], self.stock >= 1, most)
+        pair = chosen[offers.pair]
+        slot, person = pairs.slot[pair], pairs.person[pair]
+        share = _score_shares(slot, offers, len(self.planned))
+        known = reader.known()
+        kinds = np.array([KINDS.index(brief.kind) if brief.kind else 0 for brief in self.planned], np.int64)
+        worth = np.array([brief.value_per_conversion for brief in self.planned], np.float64)
+        features = ContactFeatures(
+            score_share=share,
+            kind=kinds[slot],
+            segment=known.segment[person],
+            person=person,
+            recent_contacts=known.recent_contacts[person],
+            activity=known.activity[person],
+            value_per_conversion=worth[slot],
+            cost=self.cost[slot],
+        )
+        valuation = value_contacts(features, reader.history(), reader.rates(), ValuationConfig(seed=self.settings.seed))
+        value = valuation.expected_value - self.cost[slot]
+        people = np.unique(person)
+        explored = np.zeros(len(self.users), bool)
+        explored[people] = held_out(
+            self.users.take(pa.array(people)).to_pylist(), f"explore/{self.dates[0]}", self.limits.exploration_share
+        )
+        # Half by worth and half by lot, so that every campaign that is worth its cost has its chance.
+        weight = np.maximum(value, 0.0)
+        best = np.zeros(len(self.users))
+        np.maximum.at(best, person, weight)
+        weight = np.where(weight > 0, 0.5 * weight + 0.5 * best[person], 0.0)
+        kept, draw = exploration_draw(person, weight, explored, self.limits.exploration_share, self.settings.seed)
+        return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
+
+    def _choose(self, reader: CandidateReader, offered: _Offered) -> _Choice:
+        """Chooses among offers and days."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            payable = np.where(self.cost > 0, self.day_budget.sum(axis=1) / self.cost, np.inf)
+        # Contacts that are not worth their cost are only of use where a minimum of people must be reached.
+        wanted = offered.kept & ((offered.value > 0) | bool(self.limits.minimum_reach))
+        at = np.flatnonzero(wanted)
+        days = self.active.sum(axis=1)
+        near = within_reach(offered.slot[at], offered.value[at], payable, MOST_ROWS, days)
+        at = at[near | offered.explored[offered.person[at]]]
+        index, day = days_of_pairs(
+            offered.person[at], offered.slot[at], self.active, self.dates[0].toordinal(), MOST_ROWS
+        )
+        offer = at[index]
+        people, person = np.unique(offered.person[offer], return_inverse=True)
+        channels, caps = self._caps()
+        segment, minimum = self._reach(people)
+        problem = Problem(
+            people=len(people),
+            days=len(self.dates),
+            channels=max(1, len(channels)),
+            candidates=Candidates(
+                person=person.astype(np.int64),
+                campaign=offered.slot[offer],
+                item=offered.item[offer],
+                day=day,
+                channel=offered.slot[offer],
+                value=offered.value[offer] * KEPT_PER_DAY**day,
+                cost=self.cost[offered.slot[offer]],
+            ),
+            limits=Limits(
+                budget=self.budget_left,
+                day_budget=self.day_budget,
+                total_budget=self.total_budget,
+                caps=caps,
+                stock=self.stock if np.isfinite(self.stock).any() else None,
+                segment=segment,
+                minimum_reach=minimum,
+            ),
+            earlier=self._earlier(reader, people, channels, max((cap.window_days for cap in caps), default=1)),
+        )
+        return _Choice(problem, allocate(problem, AllocationConfig(seed=self.settings.seed)), offer, at, people)
+
+    def _caps(self) -> tuple[dict[tuple[str, str], int], tuple[ContactCap, ...]]:
+        """Slots, a campaign by its channel each, and the caps over them; the last slots are for campaigns of before."""
+        slots = {(brief.campaign_key, brief.channel): slot for slot, brief in enumerate(self.planned)}
+        named = {brief.channel for brief in self.planned}
+        named |= {cap.channel for cap in self.limits.caps if cap.channel is not None}
+        for channel in (*sorted(named), ""):
+            slots["", channel] = len(slots)
+        of_channel = {
+            channel: tuple(slot for (_, by), slot in slots.items() if by == channel) for channel in sorted(named)
+        }
+        caps = [
+            ContactCap(brief.frequency_cap, brief.frequency_window_days, (slot,))
+            for slot, brief in enumerate(self.planned)
+        ]
+        caps += [ContactCap(1, 1, of_channel[channel]) for channel in sorted({brief.channel for brief in self.planned})]
+        caps += [
+            ContactCap(cap.most, cap.window_days, None if cap.channel is None else of_channel[cap.channel])
+            for cap in self.limits.caps
+        ]
+        return slots, tuple(caps)
+
+    def _earlier(
+        self, reader: CandidateReader, people: Ints, slots: Mapping[tuple[str, str], int], days: int
+    ) -> Contacts:
+        """Earlier contacts of the people of the problem, in the slot of their campaign or else of their channel."""
+        earlier = reader.earlier(self.dates[0], days)
+        at = np.searchsorted(people, earlier.person)
+        known = np.zeros(len(at), bool)
+        inside = at < len(people)
+        known[inside] = people[at[inside]] == earlier.person[inside]
+        # A campaign whose channel has changed since keeps its cap, which is the tighter one as a rule.
+        by_campaign = {key: slot for (key, _), slot in slots.items() if key}
+        slot = np.array(
+            [
+                by_campaign.get(campaign, slots.get(("", channel), slots["", ""]))
+                for campaign, channel in zip(earlier.campaign_key[known], earlier.channel[known], strict=True)
+            ],
+            np.int64,
+        )
+        return Contacts(at[known].astype(np.int64), earlier.day[known], slot)
+
+    def _reach(self, people: Ints) -> tuple[Ints | None, Ints | None]:
+        """Segment with a minimum of each person, the first one of the seed where there are several, and the minimums."""
+        if not self.limits.minimum_reach:
+            return None, None
+        keys = list(self.limits.minimum_reach)
+        found = self.connection.execute(
+            """
+            with people as (
+                select user_key, row_number() over (order by user_key) - 1 as person from core.dim_user
+            )
+
+            select
+                cast(people.person as bigint) as person,
+                cast(min(list_position($keys::varchar[], memberships.segment_key)) - 1 as bigint) as segment
+            from marketing.segment_membership as memberships
+            inner join people on memberships.user_key = people.user_key
+            where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
+            group by people.person
+            """,
+            {"keys": keys},
+        ).to_arrow_table()
+        segment = np.full(len(self.users), -1, np.int64)
+        segment[found["person"].to_numpy()] = found["segment"].to_numpy()
+        return segment[people], np.array(list(self.limits.minimum_reach.values()), np.int64)
+
+    def _contacts(self, reader: CandidateReader, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
+        """The chosen contacts in `CONTACT_SCHEMA`, in the order of their keys."""
+        rows = choice.allocation.chosen
+        offer = choice.offer[rows]
+        slot, person = offered.slot[offer], offered.person[offer]
+        day = choice.problem.candidates.day[rows]
+        briefs = [self.planned[one] for one in slot]
+        users = self.users.take(pa.array(person)).to_pylist()
+        dates = [self.dates[one] for one in day]
+        zones, segments = reader.zones_and_segments(person, [brief.source_platform for brief in briefs])
+        spans = [self._span(zone, when) for zone, when in zip(zones, dates, strict=True)]
+        out = np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
+        valuation = offered.valuation
+        handed = set(self.handed)
+        table = pa.table(
+            {
+                "contact_key": [
+                    contact_key(brief.campaign_key, user, when, brief.channel)
+                    for brief, user, when in zip(briefs, users, dates, strict=True)
+                ],
+                "plan_id": pa.array([self.plan_id] * len(rows), pa.string()),
+                "campaign_key": pa.array([brief.campaign_key for brief in briefs], pa.string()),
+                "user_key": pa.array(users, pa.string()),
+                "item_key": pa.array([self._item_key(item) for item in offered.item[offer]], pa.string()),
+                "platform": pa.array([brief.source_platform for brief in briefs], pa.string()),
+                "channel": pa.array([brief.channel for brief in briefs], pa.string()),
+                "contact_date": pa.array(dates, pa.date32()),
+                "not_before": pa.array([start for start, _ in spans], pa.timestamp("us")),
+                "not_after": pa.array([end for _, end in spans], pa.timestamp("us")),
+                "arm": pa.array(np.where(out, CONTROL, TREATMENT).tolist(), pa.string()),
+                "status": pa.array([HANDED_OVER if when in handed else PLANNED for when in dates], pa.string()),
+                "propensity": self._propensity(slot),
+                "p_click": valuation.p_click[offer],
+                "p_conversion": valuation.p_conversion[offer],
+                "uplift": valuation.uplift[offer],
+                "expected_value": valuation.expected_value[offer],
+                "cost": np.where(out, 0.0, self.cost[slot]),
+                "currency": pa.array([self.briefs.currency] * len(rows), pa.string()),
+                "is_explored": offered.explored[person],
+                "segment_keys": pa.array(segments, pa.list_(pa.string())),
+                "decided_at": pa.array([self.as_of] * len(rows), pa.timestamp("us")),
+                "score_share": pa.array(offered.score_share[offer], from_pandas=True),
+                "draw_propensity": offered.draw[offer],
+            }
+        )
+        return table.select(CONTACT_SCHEMA.names).cast(CONTACT_SCHEMA).sort_by("contact_key")
+
+    def _span(self, zone: str | None, day: date) -> tuple[datetime, datetime]:
+        """A calendar day in a time zone in UTC, half open. Of a day that has begun there it is what is left after `as_of`."""
+        start, end = (
+            datetime.combine(one, time(), ZoneInfo(zone or self.time_zone)).astimezone(UTC).replace(tzinfo=None)
+            for one in (day, day + timedelta(days=1))
+        )
+        return max(start, self.as_of), end
+
+    def _item_key(self, item: int) -> str | None:
+        return self.items[item] if item >= 0 else None
+
+    def _propensity(self, slot: Ints) -> Floats:
+        """Probability that the holdouts make a contact a treatment contact, shape (rows,)."""
+        share = np.array([brief.holdout_share for brief in self.planned], np.float64)
+        return offer_probability(self.limits.global_holdout, share[slot])
+
+    def _plan_row(self, pairs: Pairs, offered: _Offered, choice: _Choice, contact: pa.Table) -> pa.Table:
+        treated = contact.filter(pc.equal(contact["arm"], TREATMENT))
+        allocation = choice.allocation
+        row = {
+            "plan_id": self.plan_id,
+            "as_of": self.as_of,
+            "first_date": self.dates[0],
+            "last_date": self.dates[-1],
+            "handed_until": max(self.handed, default=None),
+            "currency": self.briefs.currency,
+            "campaigns": len(self.planned),
+            "eligible_people": len(np.unique(pairs.person[pairs.code == 0])),
+            "candidates": choice.problem.candidates.rows,
+            "contacts": treated.num_rows,
+            "contacts_handed_over": pc.sum(pc.equal(treated["status"], HANDED_OVER)).as_py() or 0,
+            "expected_value": _sum(treated, "expected_value"),
+            "cost": _sum(treated, "cost"),
+            "upper_bound": allocation.upper_bound,
+            "lp_optimum": allocation.lp_optimum,
+            "gap": allocation.gap,
+            "method": allocation.method,
+            "value_source": offered.valuation.source,
+        }
+        return pa.Table.from_pylist([row], PLAN_SCHEMA)
+
+    def _campaign_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice, contact: pa.Table) -> pa.Table:
+        slots = {brief.campaign_key: slot for slot, brief in enumerate(self.planned)}
+        overlaps = self._overlaps(pairs)
+        rows = []
+        for brief in self.briefs.all:
+            spent = self.spent[brief.campaign_key]
+            row: dict[str, Any] = {
+                "campaign_key": brief.campaign_key,
+                "plan_id": self.plan_id,
+                "state": brief.state,
+                "problem": brief.problem,
+                "overlaps": [],
+                "first_date": brief.first_date,
+                "last_date": brief.last_date,
+                "currency": brief.currency,
+                "budget": brief.budget,
+                "spent": spent,
+                "budget_left": max(brief.budget - spent, 0.0),
+                "holdout_share": brief.holdout_share,
+            }
+            slot = slots.get(brief.campaign_key)
+            if slot is not None:
+                row["overlaps"] = [self.planned[other].campaign_key for other in overlaps[slot]]
+                row |= self._counts(slot, pairs, choice) | self._expectations(brief, contact)
+            rows.append(row)
+        return pa.Table.from_pylist(rows, CAMPAIGN_SCHEMA)
+
+    def _counts(self, slot: int, pairs: Pairs, choice: _Choice) -> dict[str, int]:
+        code = pairs.code[pairs.slot == slot]
+        return {
+            "people_in_segment": int((code != CODES.index("outside_segment")).sum()),
+            "eligible_people": int((code == 0).sum()),
+            "held_out_people": int(np.isin(code, _HELD_OUT).sum()),
+            "candidates": int((choice.problem.candidates.campaign == slot).sum()),
+        }
+
+    def _expectations(self, brief: Brief, contact: pa.Table) -> dict[str, float | int | None]:
+        """What is expected of a campaign's contacts, and what lift its people could show."""
+        mine = contact.filter(pc.equal(contact["campaign_key"], brief.campaign_key))
+        treated = mine.filter(pc.equal(mine["arm"], TREATMENT))
+        difference = None
+        if mine.num_rows:
+            without = pc.mean(pc.subtract(mine["p_conversion"], mine["uplift"])).as_py()
+            held = 1 - (1 - self.limits.global_holdout) * (1 - brief.holdout_share)
+            if 0 < without < 1 and held > 0:
+                people = pc.count_distinct(mine["user_key"]).as_py()
+                difference = detectable_difference_of_shares(without, people, held).difference
+        return {
+            "planned_contacts": treated.num_rows,
+            "planned_people": pc.count_distinct(treated["user_key"]).as_py(),
+            "planned_cost": _sum(treated, "cost"),
+            "expected_conversions": _sum(treated, "p_conversion"),
+            "expected_incremental_conversions": _sum(treated, "uplift"),
+            "expected_value": _sum(treated, "expected_value"),
+            "detectable_difference": difference,
+        }
+
+    def _overlaps(self, pairs: Pairs) -> list[list[int]]:
+        """For each planned campaign the others that want some of its people in the same channel on some of its days."""
+        wants = np.zeros((len(self.planned), len(self.users)), bool)
+        able = np.isin(pairs.code, _CANDIDATE_CODES)
+        wants[pairs.slot[able], pairs.person[able]] = True
+        found: list[list[int]] = [[] for _ in self.planned]
+        for slot, brief in enumerate(self.planned):
+            for other in range(slot):
+                rival = self.planned[other]
+                competes = brief.channel == rival.channel and bool((self.active[slot] & self.active[other]).any())
+                if competes and (wants[slot] & wants[other]).any():
+                    found[slot].append(other)
+                    found[other].append(slot)
+        return [sorted(others) for others in found]
+
+    def _eligibility_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
+        """Every pair with the reason against it, or what became of it in the choice."""
+        allocation, rows = choice.allocation, choice.problem.candidates
+        # Of an offer the row of highest value speaks, of a pair the offer of highest value; whatever is chosen goes first.
+        why = np.full(len(offered.pair), REASONS.index(BUDGET), np.int8)
+        why[choice.looked_at] = REASONS.index(NO_CANDIDATE)
+        why[~offered.kept] = REASONS.index(BETTER_CAMPAIGN)
+        order = np.argsort(rows.value, kind="stable")
+        why[choice.offer[order]] = allocation.reason[order]
+        why[offered.value <= 0] = REASONS.index(NOT_WORTH_IT)
+        chosen = choice.offer[allocation.chosen]
+        why[chosen] = REASONS.index(CHOSEN)
+        speaks = np.full(len(pairs.code), -1, np.int64)
+        order = np.argsort(offered.value, kind="stable")
+        speaks[offered.pair[order]] = order
+        speaks[offered.pair[chosen]] = chosen
+        known = speaks >= 0
+        offer = speaks[known]
+        eligible = pairs.code == 0
+
+        def of_offers(values: NDArray[Any]) -> pa.Array:
+            spread = np.zeros(len(known), values.dtype)
+            spread[known] = values[offer]
+            return pa.array(spread, mask=~known)
+
+        def named(number: pa.Array, names: Sequence[str | None]) -> pa.Array:
+            return pa.array(names, pa.string()).take(number)
+
+        valuation = offered.valuation
+        reason = np.zeros(len(known), np.int8)
+        reason[known] = why[offer]
+        item = np.full(len(known), -1, np.int64)
+        item[known] = offered.item[offer]
+        propensity = self._propensity(pairs.slot)
+        table = pa.table(
+            {
+                "campaign_key": named(pa.array(pairs.slot), [brief.campaign_key for brief in self.planned]),
+                "user_key": self.users.take(pa.array(pairs.person)),
+                "code": named(pa.array(pairs.code), CODES),
+                "reason": named(pa.array(reason, mask=~(known & eligible)), REASONS),
+                "propensity": pa.array(propensity, mask=~known),
+                "item_key": named(pa.array(item, mask=item < 0), self.items),
+                "p_click": of_offers(valuation.p_click),
+                "p_conversion": of_offers(valuation.p_conversion),
+                "uplift": of_offers(valuation.uplift),
+                "expected_value": of_offers(valuation.expected_value),
+            }
+        )
+        return table.cast(ELIGIBILITY_SCHEMA)
+
+    def _limit_rows(self, choice: _Choice) -> pa.Table:
+        """Every limit with what the choice uses of it, both arms together, and what one more unit would be worth."""
+        rows, prices = choice.problem.candidates.take(choice.allocation.chosen), choice.allocation.prices
+        found: list[dict[str, Any]] = []
+        for slot, brief in enumerate(self.planned):
+            mine = rows.campaign == slot
+            campaign = {"campaign_key": brief.campaign_key}
+            found.append(
+                _limit("budget", self.budget_left[slot], rows.cost[mine].sum(), prices.budget[slot], **campaign)
+            )
+            for day in np.flatnonzero(self.active[slot]):
+                price = 0.0 if prices.day_budget is None else prices.day_budget[slot, day]
+                used = rows.cost[mine & (rows.day == day)].sum()
+                on = {**campaign, "contact_date": self.dates[day]}
+                found.append(_limit("day_budget", self.day_budget[slot, day], used, price, **on))
+        if math.isfinite(self.total_budget):
+            found.append(_limit("total_budget", self.total_budget, rows.cost.sum(), prices.total_budget))
+        for item in np.flatnonzero(np.isfinite(self.stock)):
+            price = 0.0 if prices.stock is None else prices.stock[item]
+            used = (rows.item == item).sum()
+            found.append(_limit("stock", self.stock[item], used, price, item_key=self.items[item]))
+        for number, (key, people) in enumerate(self.limits.minimum_reach.items()):
+            price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
+            reached = people - choice.allocation.missing_reach[number]
+            found.append(_limit("minimum_reach", people, reached, price, segment_key=key))
+        found.append(_limit("person_cap", None, rows.rows, prices.person_cap))
+        return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
+
+
+def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> str:
+    """Key of a contact, and the exposure_id by which its delivery is known."""
+    return hashlib.md5(f"{campaign_key}|{user_key}|{day}|{channel}".encode(), usedforsecurity=False).hexdigest()
+
+
+def _salt(name: str) -> str:
+    """The name of a draw, shortened by a hash where a salt cannot be as long."""
+    return name if len(name.encode()) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _score_shares(slot: Ints, offers: Offers, campaigns: int) -> Floats:
+    """Share of a campaign's offers with a lower score, ties counted half; NaN where no offer of the campaign has a score.
+
+    An item that the person's list does not name has a lower score than any that a list names.
+    """
+    share = np.full(len(slot), np.nan)
+    for campaign in range(campaigns):
+        at = np.flatnonzero(slot == campaign)
+        score = np.where(np.isnan(offers.score[at]), -np.inf, offers.score[at])
+        if not np.isfinite(score).any():
+            continue
+        ordered = np.sort(score)
+        below, not_above = np.searchsorted(ordered, score), np.searchsorted(ordered, score, "right")
+        share[at] = (below + not_above) / 2 / len(at)
+    return share
+
+
+def _sum(table: pa.Table, column: str) -> float:
+    return float(pc.sum(table[column]).as_py() or 0.0)
+
+
+def _limit(kind: str, allowed: float | None, used: float, price: float, **about: Any) -> dict[str, Any]:
+    return {
+        "limit_kind": kind,
+        **about,
+        "allowed": None if allowed is None else float(allowed),
+        "used": float(used),
+        "shadow_price": float(price),
+    }

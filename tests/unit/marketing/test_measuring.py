@@ -1,0 +1,409 @@
+"""What a campaign caused is told from what would have happened without it."""
+
+from datetime import timedelta
+
+import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from orchestration.marketing.measuring import KINDS, write_measurement
+from tests.unit.marketing.measured_world import AS_OF, START, World, names
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def two_arms(
+    world: World, campaign_key: str, treated: int, held_out: int, *, day: float = 0, called: str | None = None
+) -> tuple[list[str], list[str]]:
+    """People of both arms, known and recorded by the channel."""
+    called = called or campaign_key
+    arms = names(f"{called}-t", treated), names(f"{called}-c", held_out)
+    for users, arm in zip(arms, ("treatment", "control"), strict=True):
+        world.people(*users)
+        world.exposed(campaign_key, users, arm=arm, day=day)
+    return arms
+
+
+def test_the_lift_is_the_difference_of_the_shares_that_bought(world: World) -> None:
+    world.campaign("spring", value_per_conversion=20)
+    treated, held_out = two_arms(world, "spring", 40, 40)
+    for user in (*treated[:16], *held_out[:4]):
+        world.bought(user)
+    found = world.result("spring")
+    low, high = confint_proportions_2indep(16, 40, 4, 40, method="newcomb")
+    assert found["lift_conversion"] == pytest.approx(0.3)
+    assert (found["lift_conversion_low"], found["lift_conversion_high"]) == pytest.approx((low, high))
+    assert found["incremental_conversions"] == pytest.approx(12)
+    assert (found["incremental_conversions_low"], found["incremental_conversions_high"]) == pytest.approx(
+        (40 * low, 40 * high)
+    )
+    # 12 more conversions at 20 each, for 40 exposures at 0.50.
+    assert found["return_on_cost"] == pytest.approx(12)
+    assert found["verdict"].startswith("Causes about 12 (")
+    assert found["verdict"].endswith("more conversions than without; worth 12.0 times its cost.")
+
+
+@pytest.mark.parametrize(
+    ("purchase", "counts"),
+    [
+        ({"item_id": "wanted", "day": 1}, True),
+        ({"item_id": "other", "day": 1}, False),
+        ({"item_id": "wanted", "day": 30}, True),
+        ({"item_id": "wanted", "day": 30.01}, False),
+        ({"item_id": "wanted", "day": 0}, False),
+        ({"item_id": "wanted", "day": 61}, False),
+        ({"item_id": "wanted", "domain": "film"}, False),
+        ({"item_id": "wanted", "is_refunded": True, "amount": 0, "refunded_at": START + timedelta(days=9)}, False),
+        ({"item_id": "wanted", "is_refunded": True, "amount": 0, "refunded_at": AS_OF + timedelta(days=1)}, True),
+    ],
+)
+def test_only_what_the_campaign_is_about_bought_within_30_days_and_kept_is_a_conversion(
+    world: World, purchase: dict[str, object], counts: bool
+) -> None:
+    world.campaign("spring", item_ids=["wanted"])
+    (treated, *_), _ = two_arms(world, "spring", 2, 2)
+    world.bought("somebody else")
+    world.bought(treated, **purchase)  # type: ignore[arg-type]
+    (found,) = world.lift("campaign", "spring", "conversion", "newcombe")
+    assert found["treatment"] == (0.5 if counts else 0)
+    (money,) = world.lift("campaign", "spring", "revenue", "welch")
+    assert money["treatment"] == (5 if counts else 0)
+
+
+def test_a_response_that_tells_of_a_purchase_is_not_a_second_conversion(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben")
+    (shown,) = world.exposed("spring", ["ann"])
+    world.exposed("spring", ["ben"], arm="control")
+    world.bought("ann", day=1)
+    world.answer(shown, "conversion", day=1.5, amount=10)
+    measured = world.measure()
+    assert measured.attribution.num_rows == 1
+    assert measured.result["attributed_revenue"].to_pylist() == [10]
+
+
+def test_responses_count_only_where_the_channel_records_the_held_out_as_well(world: World) -> None:
+    world.campaign("followed")
+    world.campaign("promised")
+    world.people("ann", "ben")
+    (shown,) = world.exposed("followed", ["ann"])
+    (record,) = world.exposed("followed", ["ben"], arm="control")
+    world.answer(record, "conversion", amount=4)
+    assert world.contact("promised", "ben", arm="control")
+    answering = world.contact("promised", "ann", arm="treatment")
+    world.connection.execute(
+        "insert into core.fct_exposure values (?, 'promised', 'ann', null, 'treatment', 'email', ?, ?)",
+        [answering, START.date(), START],
+    )
+    world.answer(shown, "conversion", amount=6)
+    world.answer(answering, "conversion", amount=6)
+    (found,) = world.lift("campaign", "followed", "conversion", "newcombe")
+    assert (found["control"], found["treatment"]) == (1, 1)
+    assert world.lift("campaign", "promised", "conversion", "newcombe") == []
+    assert world.result("promised")["verdict"] == (
+        "Cannot be measured: conversions of the held-out are recorded neither by the channel nor as purchases."
+    )
+    # Credit needs no held-out people.
+    assert world.result("promised")["attributed_conversions_last"] == 1
+
+
+def test_a_person_in_both_arms_stays_in_the_first(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann")
+    world.exposed("spring", ["ann"], arm="control", day=1)
+    world.exposed("spring", ["ann"], arm="treatment", day=2)
+    found = world.result("spring")
+    assert (found["people_control"], found["people_treatment"], found["people_in_both_arms"]) == (1, 0, 1)
+    assert found["held_out_people_exposed"] == 1
+
+
+def test_the_ledger_decides_the_arm_whatever_was_delivered_before(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben")
+    world.contact("spring", "ann", arm="control", day=3)
+    world.contact("spring", "ben", arm="treatment", day=3)
+    world.exposed("spring", ["ann"], day=1)
+    found = world.result("spring")
+    assert (found["people_control"], found["people_treatment"]) == (1, 1)
+    assert (found["people_reached"], found["held_out_people_exposed"]) == (1, 1)
+    assert "Note: 1 person of the 1 held out was exposed all the same." in found["verdict"]
+
+
+def test_a_contact_that_was_never_delivered_counts_as_treated(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben")
+    world.contact("spring", "ann", arm="treatment")
+    world.contact("spring", "ben", arm="control")
+    world.bought("ben")
+    found = world.result("spring")
+    assert (found["people_treatment"], found["people_reached"], found["lift_conversion"]) == (1, 0, -1)
+
+
+def test_contacts_cost_what_the_ledger_says_and_other_exposures_what_the_brief_says(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben")
+    answering = world.contact("spring", "ann", arm="treatment")
+    world.contact("spring", "ben", arm="control")
+    world.connection.execute(
+        "insert into core.fct_exposure values (?, 'spring', 'ann', null, 'treatment', 'email', ?, ?)",
+        [answering, START.date(), START],
+    )
+    world.exposed("spring", ["ann"], day=1)
+    world.exposed("spring", ["ann"], day=99)
+    world.contact("spring", "ann", arm="treatment", day=99)
+    measured = world.measure()
+    # 0.25 for the contact and its exposure together, 0.50 for the one that no plan knows; what is to come costs nothing yet.
+    assert measured.result["cost"].to_pylist() == [0.75]
+    days = [
+        (row["contacts_promised"], row["exposures"], row["cost"], row["cost_to_date"], row["budget_share_to_date"])
+        for row in measured.day.to_pylist()
+    ]
+    assert days == [(1, 1, 0.25, 0.25, 0.0025), (0, 1, 0.5, 0.75, 0.0075)]
+
+
+def test_an_erased_person_is_no_subject(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben")
+    for user, arm in (("ann", "treatment"), ("ben", "control"), ("erased", "treatment")):
+        world.contact("spring", user, arm=arm)
+    assert world.result("spring")["people_treatment"] == 1
+
+
+def test_holdouts_of_different_sizes_do_not_pass_for_an_effect(world: World) -> None:
+    # Nothing is caused: in each campaign both arms buy alike. Thrown together, 30 of 60 against 18 of 60 would have bought.
+    world.campaign("loved", kind="interactive")
+    world.campaign("ignored", kind="interactive", channel="push")
+    for campaign_key, treated, held_out, rate in (("loved", 50, 10, 0.6), ("ignored", 10, 50, 0.2)):
+        arms = two_arms(world, campaign_key, treated, held_out)
+        for users in arms:
+            for user in users[: round(rate * len(users))]:
+                world.bought(user)
+    for scope, value in (("all", "all"), ("kind", "interactive")):
+        (found,) = world.lift(scope, value, "conversion", "newcombe")
+        assert found["difference"] == pytest.approx(0)
+        assert found["control"] == found["treatment"] == pytest.approx(0.4)
+        assert found["p_value"] == pytest.approx(1)
+        assert (found["people_control"], found["people_treatment"]) == (60, 60)
+        (money,) = world.lift(scope, value, "revenue", "welch")
+        assert money["difference"] == pytest.approx(0)
+
+
+def test_money_is_never_added_over_currencies(world: World) -> None:
+    world.campaign("dollars", currency="USD")
+    world.campaign("euros", currency="EUR")
+    for campaign_key in ("dollars", "euros"):
+        (first, *_), _ = two_arms(world, campaign_key, 2, 2)
+        world.bought(first, currency="USD", gross_amount=8, amount=8)
+    rows = world.lift("all", "all", "revenue", "welch")
+    assert [(row["currency"], row["treatment"], row["people_treatment"]) for row in rows] == [
+        ("EUR", 0, 2),
+        ("USD", 4, 2),
+    ]
+    # It is a conversion all the same, in whatever money.
+    assert world.result("euros")["lift_conversion"] == 0.5
+    assert world.result("euros")["incremental_revenue"] == 0
+
+
+def test_overlapping_campaigns_share_the_credit_of_one_purchase(world: World) -> None:
+    world.campaign("first")
+    world.campaign("second")
+    world.people("ann")
+    world.exposed("first", ["ann"], day=1)
+    world.exposed("first", ["ann"], day=2)
+    world.exposed("second", ["ann"], day=3)
+    world.exposed("second", ["ann"], arm="control", day=3.5)
+    world.exposed("second", ["ann"], day=5)
+    world.bought("ann", day=4)
+    world.bought("ann", day=50)
+    measured = world.measure()
+    assert [
+        (row["campaign_key"], row["last"], row["linear"], row["position"]) for row in measured.attribution.to_pylist()
+    ] == [
+        ("first", 0, pytest.approx(1 / 3), 0.4),
+        ("first", 0, pytest.approx(1 / 3), pytest.approx(0.2)),
+        ("second", 1, pytest.approx(1 / 3), 0.4),
+    ]
+    assert measured.result["attributed_conversions_position"].to_pylist() == pytest.approx([0.6, 0.4])
+    assert measured.result["attributed_revenue"].to_pylist() == pytest.approx([20 / 3, 10 / 3])
+
+
+def test_shares_within_days_are_of_those_followed_for_so_long(world: World) -> None:
+    world.campaign("spring")
+    (early, *_), _ = two_arms(world, "spring", 2, 2)
+    late, _ = two_arms(world, "spring", 3, 3, day=55, called="late")
+    world.did(early, "view", day=0.5)
+    world.did(late[2], "view", day=58)
+    assert [row["people_treatment"] for row in world.lift("campaign", "spring", "return_7d", "newcombe")] == [2]
+    assert world.lift("campaign", "spring", "return_1d", "newcombe")[0]["treatment"] == pytest.approx(0.2)
+
+
+def test_what_is_not_recorded_has_no_row(world: World) -> None:
+    world.campaign("spring")
+    two_arms(world, "spring", 2, 2)
+    measures = {row["measure"] for row in world.measure().lift.to_pylist()}
+    assert measures == {"conversion", "revenue", "return_1d", "return_7d", "return_30d"}
+
+
+def test_an_impression_is_no_return(world: World) -> None:
+    world.campaign("spring")
+    (first, *_), _ = two_arms(world, "spring", 1, 1)
+    world.did(first, "impression", day=0.5)
+    assert world.lift("campaign", "spring", "return_1d", "newcombe")[0]["treatment"] == 0
+
+
+def test_lifts_of_segments_are_of_those_who_were_in_them_at_the_start(world: World) -> None:
+    world.campaign("spring")
+    (ann, ben), (cal, dan) = two_arms(world, "spring", 2, 2)
+    for user in (ann, cal):
+        world.belongs(user, "lifecycle:film:new", since=-5, until=10)
+    for user in (ben, dan):
+        world.belongs(user, "lifecycle:film:new", since=5)
+        world.belongs(user, "interest:joined:drama", since=60)
+    world.bought(ann)
+    (found,) = world.lift("segment", "lifecycle:film:new", "conversion", "newcombe")
+    assert (found["treatment"], found["people_treatment"], found["people_control"]) == (1, 1, 1)
+    (taste,) = world.lift("segment", "interest:joined:drama", "conversion", "newcombe")
+    assert (taste["treatment"], taste["people_treatment"]) == (0, 1)
+
+
+def test_p_values_are_adjusted_over_campaigns_only(world: World) -> None:
+    for campaign_key, bought in (("clear", 14), ("weak", 6)):
+        world.campaign(campaign_key)
+        treated, held_out = two_arms(world, campaign_key, 20, 20)
+        for user in (*treated[:bought], *held_out[:2]):
+            world.bought(user)
+    clear, weak = (world.lift("campaign", key, "conversion", "newcombe")[0] for key in ("clear", "weak"))
+    assert clear["p_adjusted"] == pytest.approx(2 * clear["p_value"])
+    assert weak["p_adjusted"] == pytest.approx(weak["p_value"])
+    assert world.lift("all", "all", "conversion", "newcombe")[0]["p_adjusted"] is None
+
+
+def test_arms_of_the_wrong_sizes_are_not_to_be_trusted(world: World) -> None:
+    world.campaign("spring")
+    two_arms(world, "spring", 80, 30)
+    found = world.result("spring")
+    assert found["sample_ratio_alarm"]
+    assert found["verdict"].startswith("Do not trust: 30 of 110 people are held out where about 55 were to be")
+
+
+def test_the_global_holdout_is_expected_among_those_whom_the_ledger_holds_out(world: World) -> None:
+    world.campaign("spring", holdout_share=0.5)
+    world.holds_out_globally(0.4)
+    treated, held_out = names("t", 30), names("c", 70)
+    world.people(*treated, *held_out)
+    for users, arm in ((treated, "treatment"), (held_out, "control")):
+        for user in users:
+            world.contact("spring", user, arm=arm)
+    # 1 - 0.6 x 0.5 = 0.7 of 100.
+    assert world.result("spring")["sample_ratio_p_value"] == pytest.approx(1)
+
+
+def test_the_lift_to_date_is_what_could_be_seen_that_evening(world: World) -> None:
+    world.campaign("spring")
+    two_arms(world, "spring", 4, 4)
+    world.exposed("spring", ["spring-t-000"], day=2)
+    world.bought("spring-t-001", day=1)
+    world.bought("spring-c-001", day=2.1)
+    world.bought("spring-t-002", day=9)
+    days = world.measure().day.to_pylist()
+    assert [row["lift_to_date"] for row in days] == [0, 0]
+    world.bought("spring-t-003", day=2)
+    days = world.measure().day.to_pylist()
+    assert [row["lift_to_date"] for row in days] == [0, 0.25]
+    assert all(-1 <= row["lift_to_date_low"] <= row["lift_to_date"] <= row["lift_to_date_high"] <= 1 for row in days)
+
+
+def test_nothing_that_happened_after_as_of_is_measured(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben", "cal")
+    (shown,) = world.exposed("spring", ["ann"])
+    world.exposed("spring", ["ben"], arm="control")
+    world.answer(shown, "click", day=1)
+    world.bought("ann", day=2)
+    world.looked_at(3)
+    seen = world.measure()
+    world.exposed("spring", ["cal"], day=4)
+    world.answer(shown, "dismiss", day=4)
+    world.contact("spring", "cal", arm="treatment", day=4)
+    world.bought("ann", day=4)
+    assert world.measure() == seen
+
+
+def test_without_exposures_rates_are_what_is_assumed_for_every_kind(world: World) -> None:
+    world.belongs("ann", "lifecycle:joined:active", since=0)
+    rates = world.measure().rate.to_pylist()
+    everyone = {(row["kind"], row["answer"]): row["rate"] for row in rates if row["segment_key"] == "all"}
+    assumed = {"click": 0.03, "conversion": 0.005, "dismiss": 0.03, "unsubscribe": 0.003}
+    assert everyone == {(kind, answer): pytest.approx(rate) for kind in KINDS for answer, rate in assumed.items()}
+    assert all(row["is_prior_only"] and row["prior_strength"] == 50 for row in rates)
+    assert {row["segment_key"] for row in rates} == {"all", "lifecycle:joined:active"}
+
+
+def test_rates_are_drawn_towards_what_is_known_by_50_exposures(world: World) -> None:
+    world.campaign("spring")
+    world.people(*names("t", 50))
+    for shown in world.exposed("spring", names("t", 50))[:10]:
+        world.answer(shown, "click")
+        world.answer(shown, "click", day=2)
+    rates = {
+        (row["kind"], row["answer"]): row for row in world.measure().rate.to_pylist() if row["segment_key"] == "all"
+    }
+    found = rates["cross_ad", "click"]
+    assert (found["exposures"], found["answers"], found["is_prior_only"]) == (50, 10, False)
+    # 10 and 1.5 of 50 and 50; the other kinds have nothing of their own.
+    assert found["rate"] == pytest.approx(0.115)
+    assert rates["interactive", "click"]["rate"] == pytest.approx(0.03)
+
+
+def test_no_prior_is_surer_than_the_exposures_that_made_it(world: World) -> None:
+    world.campaign("spring")
+    people = names("t", 300)
+    world.people(*people)
+    for place, user in enumerate(people):
+        world.belongs(user, f"value:joined:{('champions', 'loyal', 'lapsed')[place % 3]}", since=-9)
+    for shown in world.exposed("spring", people)[:30]:
+        world.answer(shown, "click")
+    rates = [
+        row
+        for row in world.measure().rate.to_pylist()
+        if row["answer"] == "click" and row["segment_key"] == "value:joined:loyal"
+    ]
+    (found,) = [row for row in rates if row["kind"] == "cross_ad"]
+    assert found["prior_strength"] == pytest.approx(300)
+    assert found["prior_mean"] == pytest.approx(0.1, rel=1e-3)
+    assert found["ci_high"] - found["ci_low"] > 0.04
+
+
+def test_a_campaign_that_is_only_mentioned_has_a_result_without_money(world: World) -> None:
+    world.campaign(
+        "heard-of", kind=None, currency=None, channel=None, target_platform=None, item_ids=None, holdout_share=None
+    )
+    world.people("ann")
+    world.exposed("heard-of", ["ann"])
+    found = world.result("heard-of")
+    assert (found["attributed_revenue"], found["incremental_revenue"], found["currency"]) == (None, None, None)
+    assert found["verdict"].startswith("Cannot be measured: no held-out people are known")
+
+
+def test_an_empty_warehouse_has_nothing_but_what_is_assumed(world: World) -> None:
+    measured = world.measure()
+    assert [table.num_rows for table in (measured.result, measured.day, measured.lift, measured.attribution)] == [
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert measured.rate.num_rows == 16
+    write_measurement(world.connection, measured)
+    write_measurement(world.connection, measured)
+    assert world.connection.execute("select count(*) from marketing.measured_rate").fetchone() == (16,)
+
+
+def test_measuring_writes_nothing_and_gives_the_same_twice(world: World) -> None:
+    world.campaign("spring")
+    two_arms(world, "spring", 3, 3)
+    before = world.connection.execute("select table_name from duckdb_tables() order by all").fetchall()
+    assert world.measure() == world.measure()
+    assert world.connection.execute("select table_name from duckdb_tables() order by all").fetchall() == before

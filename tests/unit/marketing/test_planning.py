@@ -1,0 +1,675 @@
+"""What a plan does with the people, campaigns and limits of a small warehouse."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_ml.campaigns.holdout import held_out
+from orchestration.marketing.campaign_limits import CampaignLimitError
+from orchestration.marketing.planning import contact_key, make_plan, write_plan
+from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.settings import Settings
+from tests.unit.marketing.small_world import AS_OF, FIRST, SmallWorld
+
+
+@pytest.fixture
+def world() -> SmallWorld:
+    return SmallWorld()
+
+
+def settings_of(folder: Path, **options: Any) -> Settings:
+    return Settings(home=folder, landing=folder, **options)
+
+
+def planned(
+    world: SmallWorld, folder: Path, *, version: str = "v1", committed: Iterable[date] = (), **options: Any
+) -> Artifact:
+    store = ArtifactStore(root=str(folder / "models"))
+    settings = settings_of(folder, **options)
+    plan, _ = make_plan(world.connection, store, settings, data_version=version, committed=set(committed))
+    return plan
+
+
+def rows(plan: Artifact, table: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = plan.table(table).to_pylist()
+    return found
+
+
+def campaign(plan: Artifact, key: str) -> dict[str, Any]:
+    return next(row for row in rows(plan, "campaign") if row["campaign_key"] == key)
+
+
+def codes(plan: Artifact, key: str = "spring") -> dict[str, str]:
+    return {row["user_key"]: row["code"] for row in rows(plan, "eligibility") if row["campaign_key"] == key}
+
+
+def reasons(plan: Artifact, key: str = "spring") -> Counter[str]:
+    return Counter(row["reason"] for row in rows(plan, "eligibility") if row["campaign_key"] == key)
+
+
+def test_everyone_who_may_be_contacted_is_and_on_the_first_day(world: SmallWorld, tmp_path: Path) -> None:
+    world.people(3)
+    world.campaign("spring")
+    contacts = rows(planned(world, tmp_path), "contact")
+    assert {row["user_key"] for row in contacts} == {"u000", "u001", "u002"}
+    for row in contacts:
+        assert (row["contact_date"], row["status"], row["arm"]) == (FIRST, "handed_over", "treatment")
+        identity = f"spring|{row['user_key']}|2026-03-02|email"
+        assert row["contact_key"] == hashlib.md5(identity.encode()).hexdigest()
+        assert (row["platform"], row["channel"], row["currency"]) == ("film", "email", "USD")
+        assert row["segment_keys"] == ["lifecycle:joined:active"]
+        assert row["decided_at"] == AS_OF
+
+
+class TestEligibility:
+    @pytest.mark.parametrize("reason", ["erased", "no_consent", "unsubscribed"])
+    def test_without_permission_nobody_is_contacted(self, world: SmallWorld, tmp_path: Path, reason: str) -> None:
+        world.person("ann")
+        world.person("bob", reason=reason)
+        world.campaign("spring")
+        plan = planned(world, tmp_path)
+        assert codes(plan) == {"ann": "eligible", "bob": reason}
+        assert [row["user_key"] for row in rows(plan, "contact")] == ["ann"]
+
+    def test_one_account_that_may_be_contacted_is_enough(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.person("ann", reason="no_consent")
+        world.insert(
+            "intermediate.int_account__contactable",
+            account_key="second", user_key="ann", platform="film", time_zone="UTC", is_contactable=True,
+        )  # fmt: skip
+        world.campaign("spring")
+        assert codes(planned(world, tmp_path)) == {"ann": "eligible"}
+
+    def test_members_of_the_segment_without_an_account_there_have_none(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.person("ann", segments=["value:film:high"])
+        world.person("bob", segments=["value:film:high"], platforms=["knowledge"])
+        world.person("cat")
+        world.campaign("spring", segment="value:film:high")
+        assert codes(planned(world, tmp_path)) == {"ann": "eligible", "bob": "no_account"}
+
+    def test_who_was_contacted_and_left_the_segment_is_outside_it(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.person("ann", segments=["value:film:high"])
+        world.person("bob")
+        world.campaign("spring", segment="value:film:high")
+        world.exposure("spring", "bob", at=AS_OF - timedelta(days=30))
+        assert codes(planned(world, tmp_path)) == {"ann": "eligible", "bob": "outside_segment"}
+
+    def test_buyers_converters_and_dismissers_are_left_alone_by_that_campaign(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(4)
+        world.item("knowledge:c1")
+        world.item("knowledge:c2")
+        world.campaign("spring", item_ids=["c1"])
+        world.campaign("autumn", item_ids=["c2"], channel="push")
+        world.event("u000", "knowledge:c1")
+        world.response("spring", "u001", "conversion")
+        world.response("spring", "u002", "dismiss")
+        plan = planned(world, tmp_path)
+        assert codes(plan) == {
+            "u000": "already_converted",
+            "u001": "already_converted",
+            "u002": "dismissed",
+            "u003": "eligible",
+        }
+        assert set(codes(plan, "autumn").values()) == {"eligible"}
+
+    def test_what_happens_after_as_of_is_not_known(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(2)
+        world.item("knowledge:c1")
+        world.campaign("spring", item_ids=["c1"])
+        world.event("u000", "knowledge:c1", at=AS_OF + timedelta(hours=1))
+        world.response("spring", "u001", "dismiss", at=AS_OF + timedelta(hours=1))
+        assert set(codes(planned(world, tmp_path)).values()) == {"eligible"}
+
+    def test_a_purchase_after_the_first_contact_converts_for_a_campaign_without_items(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(2)
+        world.campaign("spring")
+        for user in ("u000", "u001"):
+            world.exposure("spring", user, at=AS_OF - timedelta(days=20))
+        world.event("u000", "knowledge:c1", at=AS_OF - timedelta(days=10))
+        world.event("u001", "knowledge:c1", at=AS_OF - timedelta(days=30))
+        assert codes(planned(world, tmp_path)) == {"u000": "already_converted", "u001": "eligible"}
+
+    def test_who_had_all_items_of_a_campaign_is_offered_none(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(2)
+        for item in ("knowledge:c1", "knowledge:c2"):
+            world.item(item)
+            world.event("u000", item, "complete")
+        world.event("u001", "knowledge:c1", "progress")
+        world.campaign("spring", item_ids=["c1", "c2"])
+        plan = planned(world, tmp_path)
+        assert codes(plan) == {"u000": "item_not_available", "u001": "eligible"}
+        assert [row["item_key"] for row in rows(plan, "contact")] == ["knowledge:c2"]
+
+    def test_without_a_free_day_a_campaign_is_not_active(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("spring", ends_at=datetime(2026, 3, 2, 23, 59))
+        plan = planned(world, tmp_path, committed={FIRST})
+        assert codes(plan) == {"u000": "campaign_not_active"}
+        assert not rows(plan, "contact")
+
+    def test_the_law_goes_before_the_campaign(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.person("ann", reason="no_consent")
+        world.campaign("spring")
+        world.response("spring", "ann", "dismiss")
+        assert codes(planned(world, tmp_path)) == {"ann": "no_consent"}
+
+
+class TestHoldouts:
+    def test_held_out_people_are_chosen_by_the_same_rule_and_never_contacted(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(300)
+        world.campaign("spring", holdout_share=0.2)
+        world.limit("global_holdout", 0.05)
+        plan = planned(world, tmp_path)
+        of_all = dict(zip(users, held_out(users, "global", 0.05), strict=True))
+        of_campaign = dict(zip(users, held_out(users, "campaign/spring", 0.2), strict=True))
+        contacts = rows(plan, "contact")
+        assert len(contacts) == 300
+        for row in contacts:
+            is_out = of_all[row["user_key"]] or of_campaign[row["user_key"]]
+            assert row["arm"] == ("control" if is_out else "treatment")
+            assert row["cost"] == (0 if is_out else 0.01)
+            assert row["propensity"] == pytest.approx(0.95 * 0.8)
+        found = codes(plan)
+        for user in users:
+            expected = "global_holdout" if of_all[user] else "campaign_holdout" if of_campaign[user] else "eligible"
+            assert found[user] == expected
+        assert campaign(plan, "spring")["held_out_people"] == sum(code != "eligible" for code in found.values())
+
+    def test_a_held_out_persons_contact_takes_a_place_in_the_caps_and_the_day(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(100)
+        # Five contacts a day and no more; of the first day's some are held out, and nobody takes their place.
+        world.campaign("spring", holdout_share=0.5, budget=5, cost_per_exposure=1, ends_at=datetime(2026, 3, 2, 23))
+        contacts = rows(planned(world, tmp_path, plan_days=1), "contact")
+        arms = Counter(row["arm"] for row in contacts)
+        assert sum(arms.values()) == 5 or value_is_low(contacts)
+        assert arms["control"] > 0
+
+    def test_a_long_campaign_key_can_be_held_out(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(50)
+        key = "spring" * 20
+        world.campaign(key, holdout_share=0.5)
+        assert campaign(planned(world, tmp_path), key)["held_out_people"] > 0
+
+
+def value_is_low(contacts: list[dict[str, Any]]) -> bool:
+    return not contacts
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("brief", "state", "words"),
+        [
+            ({"budget": 0}, "refused", "no budget"),
+            ({"budget": None}, "refused", "no budget"),
+            ({"cost_per_exposure": -1}, "refused", "cost_per_exposure is -1"),
+            ({"holdout_share": 1.0}, "refused", "holdout_share is 1"),
+            ({"holdout_share": -0.1}, "refused", "holdout_share is -0.1"),
+            ({"starts_at": datetime(2026, 5, 1), "ends_at": datetime(2026, 4, 1)}, "refused", "before it starts"),
+            ({"item_ids": ["nowhere"]}, "refused", "None of its items"),
+            ({"segment": "value:film:hihg"}, "refused", "did you mean value:film:high?"),
+            ({"segment": "people who like cats"}, "refused", "marketing.segment"),
+            ({"currency": None}, "refused", "no currency"),
+            ({"currency": "EUR"}, "refused", "Its money is in EUR, but the plan is in USD"),
+            ({"value_per_conversion": None}, "refused", "no value_per_conversion"),
+            ({"frequency_cap": 0}, "refused", "frequency_cap is 0"),
+            ({"is_inferred": True, "kind": None}, "refused", "known from exposures or events only"),
+            ({"status": "draft"}, "not_approved", None),
+            ({"status": "paused"}, "not_approved", None),
+            ({"status": "ended"}, "ended", None),
+            ({"ends_at": datetime(2026, 2, 20)}, "ended", None),
+            ({"starts_at": datetime(2026, 4, 1)}, "waiting", None),
+            ({}, "planned", None),
+        ],
+    )
+    def test_a_brief_says_what_is_wrong_with_it_and_stops_no_other(
+        self, world: SmallWorld, tmp_path: Path, brief: dict[str, Any], state: str, words: str | None
+    ) -> None:
+        world.person("ann", segments=["value:film:high"])
+        world.campaign("good", channel="push")
+        world.campaign("also good", channel="banner")
+        world.campaign("spring", **brief)
+        plan = planned(world, tmp_path)
+        row = campaign(plan, "spring")
+        assert row["state"] == state
+        if words is None:
+            assert row["problem"] is None
+        else:
+            assert words in row["problem"]
+        reached = {row["campaign_key"] for row in rows(plan, "contact")}
+        assert reached == {"good", "also good"} | ({"spring"} if state == "planned" else set())
+
+    def test_the_currency_is_that_of_most_campaigns_and_else_the_first(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        world.campaign("a", currency="USD")
+        world.campaign("b", currency="EUR")
+        plan = planned(world, tmp_path)
+        assert rows(plan, "plan")[0]["currency"] == "EUR"
+        assert campaign(plan, "a")["state"] == "refused"
+        assert campaign(plan, "b")["state"] == "planned"
+
+    def test_items_say_what_a_conversion_is_worth_where_the_brief_does_not(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        for item, price in (("c1", 10), ("c2", 40), ("c3", 90)):
+            world.item(f"knowledge:{item}", price=price, currency="USD")
+        world.campaign("spring", item_ids=["c1", "c2", "c3"], value_per_conversion=None, cost_per_exposure=0)
+        (contact,) = rows(planned(world, tmp_path), "contact")
+        assert contact["expected_value"] == pytest.approx(contact["uplift"] * 40)
+
+    def test_campaigns_that_want_the_same_people_in_one_channel_are_named(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.person("ann", segments=["value:film:high"])
+        world.person("bob", segments=["value:film:low"])
+        world.campaign("all")
+        world.campaign("high", segment="value:film:high")
+        world.campaign("low", segment="value:film:low")
+        world.campaign("push", channel="push")
+        plan = planned(world, tmp_path)
+        found = {row["campaign_key"]: row["overlaps"] for row in rows(plan, "campaign")}
+        assert found == {"all": ["high", "low"], "high": ["all"], "low": ["all"], "push": []}
+
+    def test_with_nothing_to_plan_there_is_an_empty_plan(self, world: SmallWorld, tmp_path: Path) -> None:
+        plan = planned(world, tmp_path)
+        (row,) = rows(plan, "plan")
+        assert (row["campaigns"], row["contacts"], row["currency"], row["handed_until"]) == (0, 0, None, FIRST)
+        write_plan(world.connection, plan)
+
+    @pytest.mark.parametrize(
+        ("kind", "about", "words"),
+        [
+            ("total_budget", {"channel": "email"}, "leave the channel empty"),
+            ("stock", {}, "needs an item_key"),
+            ("minimum_reach", {}, "needs a segment_key"),
+            ("contact_cap", {"window_days": 0}, "at least 1 day"),
+            ("speed", {}, "not a kind of limit"),
+            ("global_holdout", {"amount": 1.0}, "less than 1"),
+        ],
+    )
+    def test_a_limit_that_cannot_be_kept_stops_the_plan(
+        self, world: SmallWorld, tmp_path: Path, kind: str, about: dict[str, Any], words: str
+    ) -> None:
+        world.limit(kind, about.pop("amount", 5), **about)
+        with pytest.raises(CampaignLimitError, match=words):
+            planned(world, tmp_path)
+
+
+class TestLimits:
+    def test_what_was_spent_is_gone_whoever_delivered_it(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(20)
+        world.campaign("spring", budget=10, cost_per_exposure=1, value_per_conversion=10_000)
+        world.exposure("spring", "u000", at=AS_OF - timedelta(days=20))
+        world.exposure("spring", "u001", at=AS_OF - timedelta(days=20))
+        hand(world, "earlier", "spring", "u002", date(2026, 2, 10), cost=1.0)
+        # The delivery of a contact that was handed over is the same contact; a held-out person's one costs nothing.
+        key = contact_key("spring", "u002", date(2026, 2, 10), "email")
+        world.exposure("spring", "u002", exposure_key=hashlib.md5(key.encode()).hexdigest())
+        hand(world, "earlier", "spring", "u003", date(2026, 2, 10), arm="control", cost=0.0)
+        plan = planned(world, tmp_path, plan_days=60)
+        row = campaign(plan, "spring")
+        assert (row["spent"], row["budget_left"]) == (3, 7)
+        assert len(rows(plan, "contact")) <= 7
+
+    def test_a_budget_lasts_until_the_last_day_of_the_campaign(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(100)
+        # 100 for the ten days from 2 to 11 March: 10 a day, 12 with the slack of a fifth.
+        ends = datetime(2026, 3, 11, 23)
+        world.campaign("spring", budget=100, cost_per_exposure=1, value_per_conversion=10_000, ends_at=ends)
+        plan = planned(world, tmp_path)
+        a_day = Counter(row["contact_date"] for row in rows(plan, "contact"))
+        assert [a_day[FIRST + timedelta(days=day)] for day in range(7)] == [12] * 7
+        assert {row["reason"] for row in rows(plan, "eligibility")} == {"chosen", "day_budget"}
+        prices = [row for row in rows(plan, "limit") if row["limit_kind"] == "day_budget"]
+        assert all(row["allowed"] == pytest.approx(12) and row["used"] == 12 for row in prices)
+        assert all(row["shadow_price"] > 0 for row in prices)
+
+    def test_a_contact_dearer_than_a_days_share_can_be_paid(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(5)
+        world.campaign("spring", budget=10, cost_per_exposure=5, value_per_conversion=100_000)
+        contacts = rows(planned(world, tmp_path), "contact")
+        assert [row["contact_date"] for row in contacts].count(FIRST) == 1
+        assert len(contacts) == 2
+
+    def test_a_total_budget_holds_for_all_campaigns_together(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(10)
+        for name, channel in (("spring", "email"), ("autumn", "push")):
+            world.campaign(name, channel=channel, cost_per_exposure=1, value_per_conversion=10_000)
+        world.exposure("spring", "u000", at=AS_OF - timedelta(days=20))
+        world.exposure("spring", "u000", at=AS_OF - timedelta(days=200))
+        world.limit("total_budget", 6, window_days=30)
+        plan = planned(world, tmp_path)
+        assert len(rows(plan, "contact")) == 5
+        assert "total_budget" in {row["limit_kind"] for row in rows(plan, "limit")}
+
+    def test_contacts_are_one_a_week_unless_the_brief_says_more(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("usual")
+        world.campaign("often", channel="push", frequency_cap=2, frequency_window_days=3)
+        found: dict[str, list[int]] = {"usual": [], "often": []}
+        for row in rows(planned(world, tmp_path), "contact"):
+            found[row["campaign_key"]].append((row["contact_date"] - FIRST).days)
+        assert len(found["usual"]) == 1
+        often = sorted(found["often"])
+        assert len(often) == 5
+        assert all(later - earlier >= 3 for earlier, later in zip(often, often[2:], strict=False))
+
+    def test_a_channel_reaches_a_person_once_a_day(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("one")
+        world.campaign("two")
+        world.campaign("three", channel="push")
+        days = Counter((row["channel"], row["contact_date"]) for row in rows(planned(world, tmp_path), "contact"))
+        assert max(days.values()) == 1
+        assert days["email", FIRST] == days["push", FIRST] == 1
+
+    def test_caps_count_contacts_of_before_by_whatever_campaign_in_the_persons_own_days(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.person("ann", time_zone="Asia/Tokyo")
+        world.person("bob")
+        world.campaign("spring")
+        world.campaign("over", status="ended")
+        world.limit("contact_cap", 1, window_days=3)
+        # At 16:00 UTC on 27 February it is the 28th in Tokyo: with a window of three days ann is free from 3 March.
+        for user in ("ann", "bob"):
+            world.exposure("over", user, at=datetime(2026, 2, 27, 16))
+        found = {row["user_key"]: row["contact_date"] for row in rows(planned(world, tmp_path), "contact")}
+        assert found == {"ann": date(2026, 3, 3), "bob": FIRST}
+
+    def test_a_cap_of_one_channel_leaves_the_others_free(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("spring")
+        world.campaign("autumn", channel="push")
+        world.exposure("spring", "u000", at=AS_OF - timedelta(days=8))
+        world.limit("contact_cap", 1, window_days=30, channel="email")
+        plan = planned(world, tmp_path)
+        assert {row["campaign_key"] for row in rows(plan, "contact")} == {"autumn"}
+        assert reasons(plan) == {"person_cap": 1}
+
+    def test_stock_runs_out_and_the_next_best_item_is_offered(self, world: SmallWorld, tmp_path: Path) -> None:
+        users = world.people(6)
+        for item in ("knowledge:c1", "knowledge:c2"):
+            world.item(item)
+        for user in users:
+            world.score(user, "knowledge:c1", 2)
+            world.score(user, "knowledge:c2", 1)
+        world.campaign("spring", item_ids=["c1", "c2"])
+        world.exposure("spring", "u005", item_key="knowledge:c1", at=AS_OF - timedelta(days=20))
+        world.limit("stock", 3, item_key="knowledge:c1")
+        plan = planned(world, tmp_path)
+        offered = Counter(row["item_key"] for row in rows(plan, "contact"))
+        assert offered == {"knowledge:c1": 2, "knowledge:c2": 4}
+        (stock,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "stock")
+        assert (stock["allowed"], stock["used"]) == (2, 2)
+        assert stock["shadow_price"] > 0
+
+    def test_a_minimum_reach_goes_before_value(self, world: SmallWorld, tmp_path: Path) -> None:
+        for number in range(8):
+            world.person(f"u{number}", segments=["lifecycle:joined:active"])
+            world.score(f"u{number}", "knowledge:c1", 5)
+        for number in range(3):
+            world.person(f"lapsed{number}", segments=["lifecycle:joined:dormant", "value:joined:lapsed"])
+        world.item("knowledge:c1")
+        world.campaign(
+            "spring", item_ids=["c1"], budget=4, cost_per_exposure=1, value_per_conversion=10_000,
+            ends_at=datetime(2026, 3, 2, 23),
+        )  # fmt: skip
+        assert not {row["user_key"] for row in rows(planned(world, tmp_path), "contact")} & {"lapsed0", "lapsed1"}
+        world.limit("minimum_reach", 2, segment_key="value:joined:lapsed")
+        reached = [row["user_key"] for row in rows(planned(world, tmp_path, version="v2"), "contact")]
+        assert len(reached) == 4
+        assert sum(user.startswith("lapsed") for user in reached) == 2
+
+    def test_contacts_that_are_not_worth_their_cost_are_not_made(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(3)
+        world.campaign("spring", cost_per_exposure=2, value_per_conversion=1)
+        plan = planned(world, tmp_path)
+        assert not rows(plan, "contact")
+        assert reasons(plan) == {"not_worth_it": 3}
+
+
+def hand(world: SmallWorld, plan_id: str, campaign_key: str, user: str, day: date, **more: Any) -> None:
+    """Puts a contact into the ledger's table."""
+    start = datetime.combine(day, datetime.min.time())
+    row = {
+        "contact_key": contact_key(campaign_key, user, day, "email"),
+        "plan_id": plan_id,
+        "campaign_key": campaign_key,
+        "user_key": user,
+        "platform": "film",
+        "channel": "email",
+        "contact_date": day,
+        "not_before": start,
+        "not_after": start + timedelta(days=1),
+        "arm": "treatment",
+        "status": "handed_over",
+        "propensity": 0.9,
+        "cost": 0.01,
+        "currency": "USD",
+        "is_explored": False,
+        "segment_keys": [],
+        "decided_at": start - timedelta(days=1),
+    }
+    world.insert_contacts([row | more])
+
+
+class TestItems:
+    def test_the_best_of_the_persons_list_is_shown_and_the_most_popular_where_the_list_names_none(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(3)
+        for item in ("c1", "c2", "c3"):
+            world.item(f"knowledge:{item}")
+        world.campaign("spring", item_ids=["c1", "c2", "c3"])
+        world.score("u000", "knowledge:c1", 1)
+        world.score("u000", "knowledge:c3", 2)
+        # Had by others, c2 is the most popular; u002 looked at it, which does not make it theirs.
+        for user in ("x", "y"):
+            world.person(user, platforms=["knowledge"])
+            world.event(user, "knowledge:c2")
+        world.event("u002", "knowledge:c2", "view")
+        shown = {row["user_key"]: row["item_key"] for row in rows(planned(world, tmp_path), "contact")}
+        assert shown == {"u000": "knowledge:c3", "u001": "knowledge:c2", "u002": "knowledge:c2"}
+
+    def test_whoever_had_the_popular_items_is_shown_the_next(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        for number in range(6):
+            world.item(f"knowledge:c{number}")
+        for number in range(5):
+            world.event("u000", f"knowledge:c{number}", "rating")
+        world.campaign("spring", item_ids=[f"c{number}" for number in range(6)])
+        (row,) = rows(planned(world, tmp_path), "contact")
+        assert row["item_key"] == "knowledge:c5"
+
+    def test_whom_a_list_names_the_item_to_is_worth_more_than_whom_it_does_not(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(3)
+        world.item("knowledge:c1")
+        world.campaign("spring", item_ids=["c1"])
+        world.score("u001", "knowledge:c1", -3)
+        world.score("u002", "knowledge:c1", 4)
+        found = sorted(rows(planned(world, tmp_path), "contact"), key=lambda row: row["p_conversion"])
+        assert [row["user_key"] for row in found] == ["u000", "u001", "u002"]
+        # Of three, none, one and two are below; each is counted by half for itself.
+        assert [row["score_share"] for row in found] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+
+
+class TestDays:
+    def test_only_the_first_days_are_handed_over(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(2)
+        world.campaign("spring", frequency_cap=7)
+        plan = planned(world, tmp_path, handover_days=2)
+        status = {(row["contact_date"] - FIRST).days: row["status"] for row in rows(plan, "contact")}
+        assert status == {0: "handed_over", 1: "handed_over"} | dict.fromkeys(range(2, 7), "planned")
+        (row,) = rows(plan, "plan")
+        assert (row["first_date"], row["last_date"]) == (FIRST, FIRST + timedelta(days=6))
+        assert row["handed_until"] == FIRST + timedelta(days=1)
+        assert (row["contacts"], row["contacts_handed_over"]) == (14, 4)
+        assert plan.document["handed_dates"] == ["2026-03-02", "2026-03-03"]
+
+    def test_a_committed_day_is_never_planned_again(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(2)
+        world.campaign("spring", frequency_cap=7)
+        plan = planned(world, tmp_path, committed={FIRST}, handover_days=2)
+        status = {(row["contact_date"] - FIRST).days: row["status"] for row in rows(plan, "contact")}
+        assert status == {1: "handed_over"} | dict.fromkeys(range(2, 7), "planned")
+        assert plan.document["handed_dates"] == ["2026-03-03"]
+
+    def test_a_plan_for_a_moment_of_the_users_choice_hands_nothing_over(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(2)
+        world.campaign("spring")
+        plan = planned(world, tmp_path, as_of=AS_OF)
+        assert {row["status"] for row in rows(plan, "contact")} == {"planned"}
+        assert rows(plan, "plan")[0]["handed_until"] is None
+
+    def test_a_day_is_the_persons_own_and_what_is_left_of_it(self, world: SmallWorld, tmp_path: Path) -> None:
+        zones = {"ann": "America/New_York", "bob": "Asia/Tokyo", "cat": "Pacific/Kiritimati"}
+        for user, zone in zones.items():
+            world.person(user, time_zone=zone)
+        world.campaign("spring")
+        spans = {
+            row["user_key"]: (row["not_before"], row["not_after"]) for row in rows(planned(world, tmp_path), "contact")
+        }
+        # UTC-5, UTC+9 and UTC+14: on 1 March at noon in UTC the 2nd has begun on Kiritimati, two hours ago.
+        assert spans == {
+            "ann": (datetime(2026, 3, 2, 5), datetime(2026, 3, 3, 5)),
+            "bob": (datetime(2026, 3, 1, 15), datetime(2026, 3, 2, 15)),
+            "cat": (AS_OF, datetime(2026, 3, 2, 10)),
+        }
+
+    def test_the_day_on_which_clocks_change_is_shorter(self, tmp_path: Path) -> None:
+        world = SmallWorld(as_of=datetime(2026, 3, 7, 12))
+        world.person("ann", time_zone="America/New_York")
+        world.campaign("spring")
+        (row,) = rows(planned(world, tmp_path), "contact")
+        assert row["not_after"] - row["not_before"] == timedelta(hours=23)
+
+    def test_the_first_day_follows_the_day_of_as_of_where_days_are_counted(self, tmp_path: Path) -> None:
+        world = SmallWorld(as_of=datetime(2026, 3, 1, 20), time_zone="Asia/Shanghai")
+        world.people(1)
+        world.campaign("spring")
+        assert rows(planned(world, tmp_path), "plan")[0]["first_date"] == date(2026, 3, 3)
+
+    def test_campaigns_keep_to_their_first_and_last_day(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign(
+            "spring", frequency_cap=7, starts_at=datetime(2026, 3, 4), ends_at=datetime(2026, 3, 5, 23, 59, 59)
+        )
+        days = sorted(row["contact_date"].day for row in rows(planned(world, tmp_path), "contact"))
+        assert days == [4, 5]
+
+
+class TestMakingAgain:
+    def build(self) -> SmallWorld:
+        world = SmallWorld()
+        for user in world.people(80):
+            world.score(user, "knowledge:c1", int(user[1:]) % 7)
+        world.item("knowledge:c1")
+        world.campaign("spring", item_ids=["c1"], holdout_share=0.2, budget=5, cost_per_exposure=0.1)
+        world.campaign("autumn", channel="push", budget=5, cost_per_exposure=0.1)
+        world.limit("global_holdout", 0.05)
+        world.limit("exploration_share", 0.3)
+        return world
+
+    def test_the_same_data_give_the_same_plan_found_again(self, tmp_path: Path) -> None:
+        world = self.build()
+        store = ArtifactStore(root=str(tmp_path))
+        settings = settings_of(tmp_path)
+        plan, is_new = make_plan(world.connection, store, settings, data_version="v1", committed=set())
+        # The ledger grew in between: the plan of these data stays what it is.
+        world.connection.register("handed", plan.table("contact"))
+        world.connection.execute(
+            "insert into marketing.past_contact by name select * from handed where status = 'handed_over'"
+        )
+        again, is_new_again = make_plan(world.connection, store, settings, data_version="v1", committed={FIRST})
+        assert (is_new, is_new_again) == (True, False)
+        assert again.address == plan.address
+
+    def test_a_plan_that_was_thrown_away_comes_out_as_it_did(self, tmp_path: Path) -> None:
+        world = self.build()
+        plan = planned(world, tmp_path / "first")
+        world.connection.register("handed", plan.table("contact"))
+        world.connection.execute(
+            "insert into marketing.past_contact by name select * from handed where status = 'handed_over'"
+        )
+        again = planned(world, tmp_path / "second", committed={FIRST})
+        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+            assert again.table(table).equals(plan.table(table)), table
+
+    def test_two_worlds_alike_have_plans_alike(self, tmp_path: Path) -> None:
+        plans = [planned(self.build(), tmp_path / name) for name in ("first", "second")]
+        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+            assert plans[0].table(table).equals(plans[1].table(table)), table
+
+    @pytest.mark.parametrize("change", [{"plan_days": 5}, {"handover_days": 2}, {"seed": 1}, {"as_of": AS_OF}])
+    def test_other_settings_give_another_plan(self, tmp_path: Path, change: dict[str, Any]) -> None:
+        world = self.build()
+        assert planned(world, tmp_path).address != planned(world, tmp_path, **change).address
+
+    def test_no_temporary_table_is_left(self, tmp_path: Path) -> None:
+        world = self.build()
+        planned(world, tmp_path)
+        found = world.connection.execute("select table_name from duckdb_tables() where temporary").fetchall()
+        assert found == []
+
+    def test_what_is_written_is_what_was_planned(self, tmp_path: Path) -> None:
+        world = self.build()
+        plan = planned(world, tmp_path)
+        assert write_plan(world.connection, plan) == plan.table("contact").num_rows
+        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+            written = world.connection.execute(f"from marketing.decided_{table}").to_arrow_table()
+            assert written.num_rows == plan.table(table).num_rows
+
+
+class TestExploration:
+    def test_an_explored_person_has_one_campaign_drawn_by_known_chances(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(400)
+        world.campaign("rich", value_per_conversion=100)
+        world.campaign("poor", value_per_conversion=50, channel="push")
+        world.limit("exploration_share", 0.5)
+        contacts = rows(planned(world, tmp_path, plan_days=1), "contact")
+        explored = [row for row in contacts if row["is_explored"]]
+        assert len(explored) == len({row["user_key"] for row in explored})
+        assert 150 < len(explored) < 250
+        # Worth after cost 0.19 and 0.09; half by worth and half by lot: 0.19 to 0.14.
+        chance = {"rich": 0.19 / 0.33, "poor": 0.14 / 0.33}
+        for row in explored:
+            assert row["draw_propensity"] == pytest.approx(0.5 * chance[row["campaign_key"]])
+        for row in contacts:
+            if not row["is_explored"]:
+                assert row["draw_propensity"] == 0.5
+        share = sum(row["campaign_key"] == "poor" for row in explored) / len(explored)
+        assert share == pytest.approx(chance["poor"], abs=0.1)
+
+
+def test_joined_accounts_keep_what_was_done_to_them(world: SmallWorld, tmp_path: Path) -> None:
+    world.person("ann")
+    world.campaign("spring", frequency_cap=1, frequency_window_days=28)
+    # The contact was made when the knowledge account was a person of its own.
+    hand(world, "earlier", "spring", "knowledge-ann", date(2026, 2, 20))
+    plan = planned(world, tmp_path)
+    assert not rows(plan, "contact")
+    assert reasons(plan) == {"person_cap": 1}
