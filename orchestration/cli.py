@@ -37,6 +37,7 @@ from orchestration.command_line import (
 )
 from orchestration.publication.store import PublicationStore
 from orchestration.settings import Settings, parse_time
+from orchestration.simulate import simulate
 
 _INTERRUPTED = "interrupted; readers keep the publication that they had, and the next run goes on from here"
 _SHOWN_ROWS = 40
@@ -53,6 +54,9 @@ app = typer.Typer(
 publications_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 app.add_typer(publications_app, name="publications")
 app.add_typer(campaign_app, name="campaign")
+app.command(epilog="Example: `zhiying simulate --people 500 --days 14 --close-loop --home /data/zhiying-loop`")(
+    simulate
+)
 
 Domain = Annotated[str | None, typer.Option("--domain", help="film or knowledge; both if not given.")]
 

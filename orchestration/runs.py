@@ -101,7 +101,7 @@ class RunOutcome:
 
 
 def nothing_to_do(settings: Settings) -> bool:
-    """Whether a run would change nothing: no new or changed file, the same settings and code, and a publication of them.
+    """Whether a run would change nothing: no new or changed file, the same settings and code, all published and handed over.
 
     Costs a listing of the landing folder and a look into the ledger; no graph is loaded.
     """
@@ -110,11 +110,15 @@ def nothing_to_do(settings: Settings) -> bool:
     latest = PublicationStore(settings.published_dir).latest()
     if latest is None or not settings.warehouse_file.exists() or latest.document["code_version"] != code_version():
         return False
+    # Imported here because it pulls in Dagster, which the answer "no" above does not need.
+    from orchestration.marketing.hand_over import is_handed_over
+
     try:
         with connect(settings.warehouse_file, read_only=True) as connection:
             if has_news(connection, settings.landing):
                 return False
-            return bool(latest.document["data_version"] == data_version(connection, settings))
+            is_current = latest.document["data_version"] == data_version(connection, settings)
+            return bool(is_current and is_handed_over(connection, settings))
     except duckdb.Error:
         # A build file that cannot be read or lacks a table is work for the run itself, which reports it properly.
         return False

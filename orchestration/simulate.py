@@ -103,7 +103,8 @@ def simulate(
     run, handed over and answered; a day takes as long as a run. The landing zone must be empty, and with --close-loop the home new.
     """
     from orchestration.console import counted, terminal
-    from simulation.landing_world import HISTORY_DAYS, LandingWorld
+    from simulation.landing_opening import HISTORY_DAYS
+    from simulation.landing_world import LandingWorld
 
     settings = settings_of_call(home, landing)
     _expect_new(settings, close_loop=close_loop)
@@ -149,16 +150,15 @@ def write_history(landing: Path, world: "LandingWorld", days: int, people: int, 
     Returns:
         Number of landing files.
     """
-    from simulation.landing_world import NOTE, NOTE_FILE
+    from simulation.landing_world import DAYS_A_FILE, NOTE, NOTE_FILE
 
     landing.mkdir(parents=True, exist_ok=True)
     (landing / NOTE_FILE).write_text(NOTE.format(seed=seed, people=people), encoding="utf-8")
     written = write_files(landing, world.opening())
-    done = 0
-    for files in world.history(days):
+    months = -(-days // DAYS_A_FILE)
+    for month, files in enumerate(world.history(days), start=1):
         written += write_files(landing, files)
-        done += 1
-        show(done, max(done, -(-days // 30)), "events")
+        show(month, months, "events")
     return written
 
 

@@ -39,6 +39,9 @@ from simulation.tempers import SLEEPER, ResponseConfig
 
 MOST_DAYS = 365
 
+DAYS_A_FILE = 30
+"""Days of history in a file: few files, as each costs a reader some time, and none too large for memory."""
+
 NOTE_FILE = "_SIMULATED.md"
 NOTE = """# Everything here is simulated
 
@@ -71,8 +74,6 @@ _SHARES_OF_CAMPAIGN_ITEMS = np.array([0.8, 0.12, 0.08, 0.0, 0.0, 0.0, 0.0])
 _LAST_EVENT = DAY_SECONDS - 30
 # The channel shows nothing in the last minutes of a day, so that what follows at once is of the same day.
 _QUIET_SECONDS = 600
-# Of the days before the campaigns: few files, as each costs a reader some time, and none too large for memory.
-_DAYS_A_FILE = 30
 _WAITS = {"click": 45, "dismiss": 20, "unsubscribe": 90}
 
 
@@ -137,13 +138,13 @@ class LandingWorld:
         return {path: encode(table, path.rsplit(".", 1)[1]) for path, table in tables.items()}
 
     def history(self, days: int = HISTORY_DAYS) -> Iterator[dict[str, bytes]]:
-        """What people did before day 0: landing files by their path, up to `_DAYS_A_FILE` days at a time.
+        """What people did before day 0: landing files by their path, up to `DAYS_A_FILE` days at a time.
 
         Args:
             days: Number of days, >= 1; the last is the eve of day 0.
         """
-        for first in range(-days, 0, _DAYS_A_FILE):
-            last = min(first + _DAYS_A_FILE, 0) - 1
+        for first in range(-days, 0, DAYS_A_FILE):
+            last = min(first + DAYS_A_FILE, 0) - 1
             yield self._event_files(first, last, [])
 
     def live(self, day: int, contacts: pa.Table) -> DayRecord:

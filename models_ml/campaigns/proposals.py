@@ -317,7 +317,7 @@ def rounded_budget(cost: float) -> float:
     """A budget that a person would write: the cost and a tenth, rounded up to two leading figures; at least 1."""
     wanted = max(cost * 1.1, 1.0)
     unit = 10.0 ** (math.floor(math.log10(wanted)) - 1)
-    return math.ceil(round(wanted / unit, 9)) * unit
+    return round(math.ceil(round(wanted / unit, 9)) * unit, 2)
 
 
 def best_channel(answers: Mapping[str, tuple[int, int]], prior: Rate, default: str) -> tuple[str, int]:

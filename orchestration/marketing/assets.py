@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from orchestration.landing.ledger import data_version
+from orchestration.marketing import charts
 from orchestration.marketing.hand_over import hand_over
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.marketing.measuring import measure, write_measurement
@@ -45,12 +46,14 @@ def _keys(*names: str) -> list[AssetKey]:
 
 _OUTCOMES = _keys(
     "core.dim_campaign",
+    "core.dim_user",
     "core.fct_exposure",
     "core.fct_interaction",
     "core.fct_purchase",
     "core.fct_rating",
     "core.fct_response",
     "marketing.segment_membership",
+    "seeds.campaign_limits",
 )
 _KNOWN_OF_PEOPLE = _keys(
     "core.dim_campaign",
@@ -74,8 +77,8 @@ _THEMES = _keys(
     "core.fct_purchase",
     "features.user_interest",
     "intermediate.int_account__contactable",
+    "marketing.measured_lift",
     "marketing.measured_rate",
-    "marketing.measured_result",
     "marketing.segment",
     "marketing.segment_membership",
     "recommendations.scored_user_item",
@@ -112,9 +115,12 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
             yield from _written(
                 connection,
                 {
-                    "measured_result": {},
-                    "measured_day": {},
-                    "measured_lift": {},
+                    "measured_result": {
+                        "lift": charts.lift_picture(connection),
+                        "reach": charts.reach_picture(connection),
+                    },
+                    "measured_day": {"budget": charts.pacing_picture(connection)},
+                    "measured_lift": {"reliability": charts.reliability_picture(connection)},
                     "measured_attribution": {},
                     "measured_rate": {},
                 },
@@ -155,12 +161,19 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
             proposals = propose(connection, settings)
             write_proposals(connection, proposals)
         return MaterializeResult(
-            metadata={"dagster/row_count": proposals.num_rows, "best": MetadataValue.json(proposals["name"][:5].to_pylist())}
+            metadata={
+                "dagster/row_count": proposals.num_rows,
+                "best": MetadataValue.json(proposals["name"][:5].to_pylist()),
+            }
         )
 
     @asset(
         key=_CONTACT_LISTS,
-        deps=[AssetKey(["meta", "publication"]), AssetKey(["restricted", "account"]), AssetKey([_GROUP, "decided_contact"])],
+        deps=[
+            AssetKey(["meta", "publication"]),
+            AssetKey(["restricted", "account"]),
+            AssetKey([_GROUP, "decided_contact"]),
+        ],
         group_name="publication",
         kinds={"python", "parquet"},
         pool=WRITER_POOL,

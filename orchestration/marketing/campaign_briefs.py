@@ -180,6 +180,7 @@ def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -
 def _brief(row: dict[str, Any], segments: Sequence[str], first: date, days: int) -> Brief:
     """One campaign from its row."""
     problem = _problem(row, segments)
+    state = _state(row, problem, first, days)
     return Brief(
         campaign_key=row["campaign_key"],
         kind=row["kind"],
@@ -198,8 +199,9 @@ def _brief(row: dict[str, Any], segments: Sequence[str], first: date, days: int)
         holdout_share=_or(row["holdout_share"], HOLDOUT_SHARE),
         first_date=row["first_date"],
         last_date=row["last_date"],
-        state=_state(row, problem, first, days),
-        problem=problem,
+        state=state,
+        # Nothing is to be done any more about a campaign that is over.
+        problem=None if state == ENDED else problem,
     )
 
 

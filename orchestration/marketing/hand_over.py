@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, HANDED_OVER, TREATMENT
 from orchestration.marketing.ledger import DecisionLedger
-from orchestration.publication.store import sync
 from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.resources.durable import sync
 from orchestration.settings import Settings
 
 # A day is over everywhere once it is over where it ends last (UTC-12).
@@ -138,6 +138,33 @@ def commit_plan(ledger: DecisionLedger, plan: Artifact) -> tuple[date, ...]:
     return tuple(days)
 
 
+def is_handed_over(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether nothing is left to hand over: a run may have been killed after it published.
+
+    Args:
+        connection: Reader of the build file.
+        settings: Where the ledger and the lists are.
+    """
+    ledger = DecisionLedger(settings.decisions_dir)
+    rows = connection.execute("select plan_id, first_date, handed_until from marketing.decided_plan").to_arrow_table()
+    if any(_open_days(ledger, row) for row in rows.to_pylist()):
+        return False
+    ((as_of,),) = connection.execute("select as_of from raw.run").fetchall()
+    return all((settings.exports_dir / str(day)).exists() or _is_over(day, as_of) for day in ledger.committed_dates())
+
+
+def _open_days(ledger: DecisionLedger, plan: Mapping[str, Any]) -> list[date]:
+    """Days that a plan (a row of `marketing.decided_plan`) hands over and that no plan has handed over yet, ascending."""
+    if plan["handed_until"] is None or plan["plan_id"] in ledger.plan_ids():
+        return []
+    span = range((plan["handed_until"] - plan["first_date"]).days + 1)
+    return sorted({plan["first_date"] + timedelta(days=offset) for offset in span} - ledger.committed_dates())
+
+
+def _is_over(day: date, as_of: datetime) -> bool:
+    return as_of >= datetime.combine(day, datetime.min.time()) + _LAST_MIDNIGHT
+
+
 class _ListWriter:
     """Writes days of lists and counts what it wrote.
 
@@ -161,7 +188,7 @@ class _ListWriter:
         """Makes a day's folder if it is not there."""
         if (self._root / str(day)).exists():
             return
-        if self._as_of >= datetime.combine(day, datetime.min.time()) + _LAST_MIDNIGHT:
+        if _is_over(day, self._as_of):
             self.missed.append(day)
             return
         contacts = ledger.contacts(document["plan_id"])

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, HANDED_OVER
-from orchestration.publication.store import sync
+from orchestration.resources.durable import sync
 
 #: A plan as a row, as `marketing.decided_plan` has it.
 PLAN_SCHEMA = pa.schema(

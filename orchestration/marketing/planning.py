@@ -89,7 +89,7 @@ CAMPAIGN_SCHEMA = pa.schema(
         ("plan_id", pa.string()),
         ("state", pa.string()),
         ("problem", pa.string()),
-        ("overlaps", pa.list_(pa.string())),
+        ("competes_with", pa.list_(pa.string())),
         ("first_date", pa.date32()),
         ("last_date", pa.date32()),
         ("currency", pa.string()),
@@ -126,6 +126,7 @@ ELIGIBILITY_SCHEMA = pa.schema(
 )
 LIMIT_SCHEMA = pa.schema(
     [
+        ("limit_key", pa.string()),
         ("limit_kind", pa.string()),
         ("campaign_key", pa.string()),
         ("item_key", pa.string()),
@@ -578,7 +579,7 @@ class _Planner:
 
     def _campaign_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice, contact: pa.Table) -> pa.Table:
         slots = {brief.campaign_key: slot for slot, brief in enumerate(self.planned)}
-        overlaps = self._overlaps(pairs)
+        competes_with = self._overlaps(pairs)
         rows = []
         for brief in self.briefs.all:
             spent = self.spent[brief.campaign_key]
@@ -587,7 +588,7 @@ class _Planner:
                 "plan_id": self.plan_id,
                 "state": brief.state,
                 "problem": brief.problem,
-                "overlaps": [],
+                "competes_with": [],
                 "first_date": brief.first_date,
                 "last_date": brief.last_date,
                 "currency": brief.currency,
@@ -598,7 +599,7 @@ class _Planner:
             }
             slot = slots.get(brief.campaign_key)
             if slot is not None:
-                row["overlaps"] = [self.planned[other].campaign_key for other in overlaps[slot]]
+                row["competes_with"] = [self.planned[other].campaign_key for other in competes_with[slot]]
                 row |= self._counts(slot, pairs, choice) | self._expectations(brief, contact)
             rows.append(row)
         return pa.Table.from_pylist(rows, CAMPAIGN_SCHEMA)
@@ -760,6 +761,7 @@ def _sum(table: pa.Table, column: str) -> float:
 
 def _limit(kind: str, allowed: float | None, used: float, price: float, **about: Any) -> dict[str, Any]:
     return {
+        "limit_key": "/".join([kind, *map(str, about.values())]),
         "limit_kind": kind,
         **about,
         "allowed": None if allowed is None else float(allowed),

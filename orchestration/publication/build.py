@@ -11,7 +11,7 @@ import duckdb
 
 from orchestration.landing.checking import literal
 from orchestration.publication.promise import PromisedTable
-from orchestration.publication.store import sync
+from orchestration.resources.durable import sync
 from orchestration.resources.warehouse import connect
 
 _MACROS = Path(__file__).with_name("macros.sql")

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestration.resources.durable import sync
+
 _DOCUMENT = "publication.json"
 
 
@@ -136,15 +138,6 @@ class PublicationStore:
         writing.symlink_to(Path("archive") / publication_id)
         os.replace(writing, self._root / "current")
         sync(self._root)
-
-
-def sync(path: Path) -> None:
-    """Has the system write a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(folder: Path, *, is_current: bool) -> Publication:

@@ -10,7 +10,7 @@ select
     campaigns.plan_id,
     campaigns.state,
     campaigns.problem,
-    campaigns.overlaps,
+    campaigns.competes_with,
     campaigns.first_date,
     campaigns.last_date,
     campaigns.currency,

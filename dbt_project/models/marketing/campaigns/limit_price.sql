@@ -5,6 +5,7 @@ limits as (
 )
 
 select
+    limit_key,
     limit_kind,
     campaign_key,
     item_key,
