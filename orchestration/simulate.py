@@ -238,14 +238,13 @@ def contacts_of(settings: Settings, of_day: date) -> "pa.Table":
     if not plans:
         return pa.concat_tables([CONTACT_COLUMNS.empty_table(), *lists])
     (plan_id,) = plans
-    with duckdb.connect() as connection:
-        connection.execute("attach ? as restricted (read_only)", [str(settings.restricted_dir / "accounts.duckdb")])
+    with duckdb.connect(str(settings.restricted_dir / "accounts.duckdb"), read_only=True) as connection:
         connection.register("decided", ledger.contacts(plan_id))
         held_out = connection.execute(
             """
             with accounts as (
                 select user_key, platform, min(user_id) as user_id
-                from restricted.account
+                from account
                 group by all
             )
 

@@ -1,7 +1,7 @@
 """A warehouse of a few rows for tests of the station: the tables it reads, empty, and a sentence for each kind of row.
 
-Whatever a test does not say is unremarkable: people are on both platforms and consented, campaigns are approved, run on all days and
-have money, nobody is held out or explored.
+Whatever a test does not say is unremarkable: people are on both platforms and consented, campaigns are approved, run on all days
+and have money, nobody is held out or explored.
 """
 
 from collections.abc import Iterable

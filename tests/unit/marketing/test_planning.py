@@ -85,9 +85,7 @@ class TestEligibility:
         world.campaign("spring")
         assert codes(planned(world, tmp_path)) == {"ann": "eligible"}
 
-    def test_members_of_the_segment_without_an_account_there_have_none(
-        self, world: SmallWorld, tmp_path: Path
-    ) -> None:
+    def test_members_of_the_segment_without_an_account_there_have_none(self, world: SmallWorld, tmp_path: Path) -> None:
         world.person("ann", segments=["value:film:high"])
         world.person("bob", segments=["value:film:high"], platforms=["knowledge"])
         world.person("cat")
@@ -251,9 +249,7 @@ class TestProblems:
         reached = {row["campaign_key"] for row in rows(plan, "contact")}
         assert reached == {"good", "also good"} | ({"spring"} if state == "planned" else set())
 
-    def test_the_currency_is_that_of_most_campaigns_and_else_the_first(
-        self, world: SmallWorld, tmp_path: Path
-    ) -> None:
+    def test_the_currency_is_that_of_most_campaigns_and_else_the_first(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("a", currency="USD")
         world.campaign("b", currency="EUR")
@@ -424,7 +420,7 @@ class TestLimits:
             world.person(f"u{number}", segments=["lifecycle:joined:active"])
             world.score(f"u{number}", "knowledge:c1", 5)
         for number in range(3):
-            world.person(f"lapsed{number}", segments=["lifecycle:joined:dormant", "value:joined:lapsed"])
+            world.person(f"lapsed{number}", segments=["lifecycle:joined:active", "value:joined:lapsed"])
         world.item("knowledge:c1")
         world.campaign(
             "spring", item_ids=["c1"], budget=4, cost_per_exposure=1, value_per_conversion=10_000,

@@ -2,11 +2,13 @@
 
 with
 
+-- Permission is known as of now, so that only what is decided now can be held against it.
 contacts as (
-    select * from {{ source('decided', 'decided_contact') }}
+    select * from {{ ref('contact') }}
     where
         status = 'handed_over'
         and arm = 'treatment'
+        and plan_id in (select plan_id from {{ source('decided', 'decided_plan') }})
 ),
 
 permitted as (
