@@ -253,7 +253,7 @@ def contacts_of(settings: Settings, of_day: date) -> "pa.Table":
                 decided.campaign_key as campaign_id,
                 decided.platform,
                 accounts.user_id,
-                split_part(decided.item_key, ':', 2) as item_id,
+                substr(decided.item_key, instr(decided.item_key, ':') + 1) as item_id,
                 decided.arm,
                 decided.propensity,
                 decided.channel,

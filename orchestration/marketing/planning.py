@@ -9,8 +9,8 @@ goes to the control arm, is never delivered and costs nothing, and both arms are
 
 One item a pair of person and campaign is looked at, the best one: nothing but the item's score tells items apart, so another one
 is only better where the best has run out, and only items with a stock can. Those campaigns have two alternates a pair. Memory is
-about 300 bytes a pair for values and 200 bytes a row of the allocation, of which there are at most `MOST_ROWS`, about: with more,
-a campaign's best people by its money are looked at, and those on some days each, in turn.
+about 300 bytes a pair for values and 200 bytes a row of the allocation: of many pairs the best of each campaign by its money are
+looked at, and if there are still more rows than `MOST_ROWS`, each on a part of the days, in turn.
 """
 
 import dataclasses
@@ -52,8 +52,11 @@ from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.settings import Settings
 from orchestration.versions import code_version
 
-# Rows of the allocation beyond which not every pair is looked at on every day.
-MOST_ROWS = 4_000_000
+# Rows of the allocation beyond which only those pairs are looked at that a campaign's money could come to, and beyond which those
+# are looked at on a part of the days each.
+MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
+# Rows of a linear programme, and the fewest people in one that only gives prices.
+_ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
@@ -388,7 +391,7 @@ class _Planner:
         wanted = offered.kept & ((offered.value > 0) | bool(self.limits.minimum_reach))
         at = np.flatnonzero(wanted)
         days = self.active.sum(axis=1)
-        near = within_reach(offered.slot[at], offered.value[at], payable, MOST_ROWS, days)
+        near = within_reach(offered.slot[at], offered.value[at], payable, MANY_ROWS, days)
         at = at[near | offered.explored[offered.person[at]]]
         index, day = days_of_pairs(
             offered.person[at], offered.slot[at], self.active, self.dates[0].toordinal(), MOST_ROWS
@@ -421,7 +424,11 @@ class _Planner:
             ),
             earlier=self._earlier(reader, people, channels, max((cap.window_days for cap in caps), default=1)),
         )
-        return _Choice(problem, allocate(problem, AllocationConfig(seed=self.settings.seed)), offer, at, people)
+        # A person's days share windows of contacts, which makes linear programmes of as many rows as usual slow: 60,000 rows take
+        # 8 seconds, ten times as many minutes.
+        sampled = max(_LEAST_SAMPLE, int(_ROWS_OF_PROGRAMMES * len(people) / max(1, len(offer))))
+        config = AllocationConfig(most_rows_lp=_ROWS_OF_PROGRAMMES, sample_people=sampled, seed=self.settings.seed)
+        return _Choice(problem, allocate(problem, config), offer, at, people)
 
     def _caps(self) -> tuple[dict[tuple[str, str], int], tuple[ContactCap, ...]]:
         """Slots, a campaign by its channel each, and the caps over them; the last slots are for campaigns of before."""

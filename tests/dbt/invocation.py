@@ -10,7 +10,6 @@ from pathlib import Path
 from tests.dbt.raw_schema import PROJECT
 
 PASS_1 = ("--exclude", "tag:after_models", "--exclude-resource-type", "unit_test")
-PASS_2 = ("--select", "tag:after_models", "--exclude-resource-type", "unit_test")
 WITHOUT_TESTS = ("test", "unit_test")
 
 

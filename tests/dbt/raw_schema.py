@@ -28,23 +28,26 @@ def make_scored_tables(connection: duckdb.DuckDBPyConnection, rows: Mapping[str,
         connection: A connection to the build file.
         rows: Rows by table; a column that a row leaves out is NULL, and a table that has none is empty.
     """
-    connection.execute("create schema if not exists recommendations")
-    for table, columns in _declared("recommendations").items():
+    for (schema, table), columns in _declared().items():
+        connection.execute(f"create schema if not exists {schema}")
         listed = ", ".join(f'"{name}" {data_type}' for name, data_type in columns.items())
-        connection.execute(f'create or replace table recommendations."{table}" ({listed})')
+        connection.execute(f'create or replace table {schema}."{table}" ({listed})')
         for row in rows.get(table, ()):
             names = ", ".join(f'"{name}"' for name in row)
             connection.execute(
-                f'insert into recommendations."{table}" ({names}) values ({", ".join("?" * len(row))})',
+                f'insert into {schema}."{table}" ({names}) values ({", ".join("?" * len(row))})',
                 list(row.values()),
             )
 
 
-def _declared(station: str) -> dict[str, dict[str, str]]:
-    declared: dict[str, dict[str, str]] = {}
-    sources = yaml.safe_load((PROJECT / "models" / station / "_sources.yml").read_text())["sources"]
-    for table in (table for source in sources for table in source["tables"]):
-        declared[table.get("identifier", table["name"])] = {c["name"]: c["data_type"] for c in table["columns"]}
+def _declared() -> dict[tuple[str, str], dict[str, str]]:
+    """Columns by schema and table, of what Python writes for the second pass."""
+    declared: dict[tuple[str, str], dict[str, str]] = {}
+    for file in (PROJECT / "models").glob("[rm]*/**/_*.yml"):
+        for source in yaml.safe_load(file.read_text()).get("sources", ()):
+            for table in source["tables"]:
+                name = source.get("schema", source["name"]), table.get("identifier", table["name"])
+                declared[name] = {c["name"]: c["data_type"] for c in table["columns"]}
     return declared
 
 

@@ -47,6 +47,7 @@ NULLABLE_REFERENCES = {
     ("fct_interaction", "campaign_key"),
     ("fct_purchase", "campaign_key"),
     ("fct_exposure", "item_key"),
+    ("attribution", "item_key"),
     ("user_item", "reason_item_key"),
     ("user_item", "reason_item_key_2"),
     ("user_item", "reason_item_key_3"),

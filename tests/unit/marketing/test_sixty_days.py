@@ -56,8 +56,10 @@ class SixtyDays:
 
     def live(self) -> duckdb.DuckDBPyConnection:
         """Lives through all days; the ledger is `marketing.past_contact`."""
-        for day in range(DAYS):
-            now = START + timedelta(days=day)
+        # Every tenth day there is a second run for late deliveries, which finds its first day committed.
+        runs = [(day, START + timedelta(days=day)) for day in range(DAYS)]
+        runs += [(day + DAYS, now + timedelta(minutes=30)) for day, now in runs[::10]]
+        for day, now in sorted(runs, key=lambda run: run[1]):
             self.world.now(now)
             self._change_minds()
             self.world.connection.execute(
@@ -181,7 +183,7 @@ def test_nobody_is_contacted_more_often_than_caps_allow(
 def test_everybody_had_permitted_it_when_it_was_decided(lived: duckdb.DuckDBPyConnection) -> None:
     assert none(lived, "select * from contact anti join permitted using (decided_at, user_key)")
     ((days_without,),) = lived.execute(
-        f"select {DAYS} * 90 - count(*) from (select distinct decided_at, user_key from permitted)"
+        f"select {DAYS + DAYS // 10} * 90 - count(*) from (select distinct decided_at, user_key from permitted)"
     ).fetchall()
     assert days_without > 100
 
