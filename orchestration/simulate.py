@@ -347,10 +347,10 @@ def _run(settings: Settings, of_day: date) -> None:
     from orchestration.runs import run
 
     outcome = run(settings)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
     if not outcome.succeeded:
-        raise SimulationStoppedError(
-            f"the run before {of_day} failed: {outcome.errors[0] if outcome.errors else 'interrupted'} (log: {outcome.log})"
-        )
+        raise SimulationStoppedError(f"the run before {of_day} failed: {outcome.errors[0]} (log: {outcome.log})")
 
 
 def _in_words(line: SimulatedDay) -> str:

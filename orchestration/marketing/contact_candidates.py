@@ -237,15 +237,21 @@ left join had on pairs.slot = had.slot and pairs.person = had.person
 
 # The person's best items by score; where lists name too few of a campaign's, its most popular ones that the person does not have.
 _OFFER = """
-with listed as (
-    select candidates.pair, candidates.slot, candidates.person, items.item, scored.score
+-- Materialized, because the planner would rather pair every candidate with every item before it looks at the lists.
+with scored as materialized (
+    select items.slot, items.item, people.person, scored.score
     from recommendations.scored_user_item as scored
     inner join plan_item as items on scored.item_key = items.item_key and items.is_available
     inner join plan_person as people on scored.user_key = people.user_key
-    inner join plan_candidate as candidates on items.slot = candidates.slot and people.person = candidates.person
+),
+
+listed as (
+    select candidates.pair, candidates.slot, candidates.person, scored.item, scored.score
+    from scored
+    inner join plan_candidate as candidates on scored.slot = candidates.slot and scored.person = candidates.person
     anti join plan_owned as owned
-        on items.slot = owned.slot and items.item = owned.item and people.person = owned.person
-    qualify row_number() over (partition by candidates.pair order by scored.score desc, items.item) <= $most
+        on scored.slot = owned.slot and scored.item = owned.item and scored.person = owned.person
+    qualify row_number() over (partition by candidates.pair order by scored.score desc, scored.item) <= $most
 ),
 
 named as (

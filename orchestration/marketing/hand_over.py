@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from orchestration.marketing.contact_schema import CONTACT_SCHEMA, HANDED_OVER, TREATMENT
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, TREATMENT
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.resources.durable import sync
@@ -133,8 +133,7 @@ def commit_plan(ledger: DecisionLedger, plan: Artifact) -> tuple[date, ...]:
     (row,) = plan.table("plan").to_pylist()
     contacts = plan.table("contact").select(CONTACT_SCHEMA.names).cast(CONTACT_SCHEMA)
     of_days = pc.is_in(contacts["contact_date"], pa.array(days, pa.date32()))
-    handed = contacts.filter(pc.and_(pc.equal(contacts["status"], HANDED_OVER), of_days))
-    ledger.commit(plan.address, {**row, "handed_dates": days}, handed)
+    ledger.commit(plan.address, {**row, "handed_dates": days}, contacts.filter(of_days))
     return tuple(days)
 
 

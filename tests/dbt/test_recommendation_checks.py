@@ -7,7 +7,13 @@ from tests.dbt.invocation import PASS_1
 from tests.dbt.raw_schema import account_key, make_scored_tables
 
 # The part of the second pass that makes and tests lists.
-LISTS = ("--select", "path:models/recommendations", "path:tests/recommendations", "--exclude-resource-type", "unit_test")
+LISTS = (
+    "--select",
+    "path:models/recommendations",
+    "path:tests/recommendations",
+    "--exclude-resource-type",
+    "unit_test",
+)
 
 ANN, BEN = account_key("film", "ann"), account_key("film", "ben")
 CAL = account_key("knowledge", "cal")

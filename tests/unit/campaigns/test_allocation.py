@@ -269,9 +269,7 @@ class TestEachLimit:
         assert len(found.chosen) == 2
         assert 1 in found.chosen
         earlier = [(0, -1, 2)]
-        found = allocate(
-            problem_of(*rows, channels=3, caps=(ContactCap(1, 2, (0, 2)),), earlier=earlier), config
-        )
+        found = allocate(problem_of(*rows, channels=3, caps=(ContactCap(1, 2, (0, 2)),), earlier=earlier), config)
         assert found.chosen.tolist() == [1]
 
     def test_stock_goes_to_those_with_the_most_value(self, config):

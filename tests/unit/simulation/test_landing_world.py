@@ -198,13 +198,16 @@ def test_consents_delivered_so_far_are_those_of_the_world(records: list[DayRecor
     told: dict[str, bool] = {}
     for day in range(DAYS):
         rows = rows_of(world.opening() if day == 0 else {}, "privacy/consents")
+        gone = set(np.flatnonzero(world._left).tolist())
         files = world.live(day, of_both_arms(day)).files
         for row in rows + rows_of(files, "privacy/consents"):
+            assert int(row["user_id"][5:]) not in gone
             if row["platform"] == "film":
                 told[row["user_id"]] = row["granted"]
         may = world._world.consent(day)
         left = world._left
         assert [told[f"sim-f{n:07d}"] for n in np.flatnonzero(~left)] == may[~left].tolist()
+    assert world._left.any()
 
 
 def test_every_day_is_known_to_have_ended(records: list[DayRecord]) -> None:
