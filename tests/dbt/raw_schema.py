@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 def raw_sources() -> dict[str, dict[str, str]]:
     """Columns and types of every raw table, in the order of the declaration."""
-    return _declared("staging")
+    return {table: columns for (_, table), columns in _declared("staging").items()}
 
 
 def make_scored_tables(connection: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -28,7 +28,7 @@ def make_scored_tables(connection: duckdb.DuckDBPyConnection, rows: Mapping[str,
         connection: A connection to the build file.
         rows: Rows by table; a column that a row leaves out is NULL, and a table that has none is empty.
     """
-    for (schema, table), columns in _declared().items():
+    for (schema, table), columns in {**_declared("recommendations"), **_declared("marketing")}.items():
         connection.execute(f"create schema if not exists {schema}")
         listed = ", ".join(f'"{name}" {data_type}' for name, data_type in columns.items())
         connection.execute(f'create or replace table {schema}."{table}" ({listed})')
@@ -40,10 +40,10 @@ def make_scored_tables(connection: duckdb.DuckDBPyConnection, rows: Mapping[str,
             )
 
 
-def _declared() -> dict[tuple[str, str], dict[str, str]]:
-    """Columns by schema and table, of what Python writes for the second pass."""
+def _declared(station: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Columns by schema and table, of the sources that a station declares."""
     declared: dict[tuple[str, str], dict[str, str]] = {}
-    for file in (PROJECT / "models").glob("[rm]*/**/_*.yml"):
+    for file in sorted((PROJECT / "models" / station).rglob("_*.yml")):
         for source in yaml.safe_load(file.read_text()).get("sources", ()):
             for table in source["tables"]:
                 name = source.get("schema", source["name"]), table.get("identifier", table["name"])
