@@ -212,8 +212,9 @@ based as (
 pulling as (
     select
         *,
-        share / base as pull,
-        (share - 1.96 * error) / base as pull_low,
+        -- Sums of fractions differ in their last digits from run to run, and what is published may not.
+        round(share / base, 6) as pull,
+        round((share - 1.96 * error) / base, 6) as pull_low,
         ln(greatest((share - 1.96 * error) / base, 1e-9)) * sqrt(people) as clarity
     from based
     where (share - 1.96 * error) / base > 1.1
@@ -253,7 +254,7 @@ with summed as (
         pair.source,
         pair.target_topic_key,
         lists.item_key,
-        sum(1 / log2(lists.rank + 1)) * coalesce(any_value(items.price), 1) as worth
+        round(sum(1 / log2(lists.rank + 1)) * coalesce(any_value(items.price), 1), 6) as worth
     from pair
     inner join audience on pair.segment_key = audience.segment_key and pair.source = audience.source
     inner join interested
