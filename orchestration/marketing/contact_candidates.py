@@ -21,6 +21,7 @@ from models_ml.campaigns.allocation_problem import NO_ITEM
 from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
+from orchestration.resources.warehouse import registered
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -640,7 +641,7 @@ class CandidateReader:
         candidates = pa.table({"pair": np.arange(len(slot)), "slot": slot, "person": person})
         with (
             self._tables([True] * len(self._briefs), available),
-            _registered(self._connection, plan_candidate=candidates),
+            registered(self._connection, plan_candidate=candidates),
         ):
             found = self._connection.execute(_OFFER, {"most": most}).to_arrow_table()
         pair = np.concatenate([_ints(found, "pair"), bare])
@@ -669,7 +670,7 @@ class CandidateReader:
         contacts = pa.table(
             {"contact": np.arange(len(person)), "person": person, "platform": pa.array(platform, pa.string())}
         )
-        with _registered(self._connection, plan_contact=contacts):
+        with registered(self._connection, plan_contact=contacts):
             found = self._connection.execute(_PLACES).to_arrow_table()
         return found["time_zone"].to_pylist(), found["segment_keys"].to_pylist()
 
@@ -751,7 +752,7 @@ class CandidateReader:
                 "is_available": pa.array([bool(available[item]) for _, item, _ in listed], pa.bool_()),
             }
         )
-        with _registered(self._connection, plan_campaign=campaigns, plan_item=items):
+        with registered(self._connection, plan_campaign=campaigns, plan_item=items):
             yield
 
 
@@ -765,15 +766,3 @@ def _floats(table: pa.Table, column: str) -> Floats:
 
 def _flags(table: pa.Table, column: str) -> NDArray[np.bool_]:
     return np.asarray(table[column].to_numpy(zero_copy_only=False), bool)
-
-
-@contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Lets SQL read Arrow tables by name for a while, without a copy."""
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)

@@ -1,7 +1,7 @@
-"""The one shape of a contact: planned, handed over, or held out for comparison.
+"""The shapes of a plan and of its contacts: planned, handed over, or held out for comparison.
 
-The plan writes it, the ledger keeps it, and measurement reads it. What each column means to a reader stands in the contract of
-`marketing.contact`.
+The plan writes them, the ledger keeps them, and measurement reads contacts. What each column means to a reader stands in the
+contracts of `marketing.plan` and `marketing.contact`.
 """
 
 import pyarrow as pa
@@ -36,5 +36,28 @@ CONTACT_SCHEMA = pa.schema(
         # What models learn from later and nothing could say again: scores change, and so does whom exploration draws.
         ("score_share", pa.float64()),
         ("draw_propensity", pa.float64()),
+    ]
+)
+
+PLAN_SCHEMA = pa.schema(
+    [
+        ("plan_id", pa.string()),
+        ("as_of", pa.timestamp("us")),
+        ("first_date", pa.date32()),
+        ("last_date", pa.date32()),
+        ("handed_until", pa.date32()),
+        ("currency", pa.string()),
+        ("campaigns", pa.int32()),
+        ("eligible_people", pa.int32()),
+        ("candidates", pa.int64()),
+        ("contacts", pa.int32()),
+        ("contacts_handed_over", pa.int32()),
+        ("expected_value", pa.float64()),
+        ("cost", pa.float64()),
+        ("upper_bound", pa.float64()),
+        ("lp_optimum", pa.float64()),
+        ("gap", pa.float64()),
+        ("method", pa.string()),
+        ("value_source", pa.string()),
     ]
 )

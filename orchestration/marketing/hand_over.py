@@ -30,6 +30,7 @@ from orchestration.marketing.contact_schema import CONTACT_SCHEMA, TREATMENT
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.resources.durable import sync
+from orchestration.resources.warehouse import registered
 from orchestration.settings import Settings
 
 # A day is over everywhere once it is over where it ends last (UTC-12).
@@ -223,15 +224,9 @@ class _ListWriter:
 
     def _lists(self, contacts: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
         """Each campaign and channel with the head of its manifest and its rows: account or NULL, and why not."""
-        self._connection.register("chosen", contacts)
-        try:
+        with registered(self._connection, chosen=contacts):
             found = self._connection.execute(_RECIPIENTS, {"as_of": self._as_of}).to_arrow_table()
-            campaigns = self._connection.execute(
-                "select distinct on (campaign_key) campaign_key, name from core.dim_campaign"
-            ).fetchall()
-        finally:
-            self._connection.unregister("chosen")
-        names = dict(campaigns)
+        names = dict(self._connection.execute("select campaign_key, name from core.dim_campaign").fetchall())
         groups = found.group_by(["campaign_id", "channel"]).aggregate([("cost", "sum")])
         for group in sorted(groups.to_pylist(), key=lambda row: (row["campaign_id"], row["channel"] or "")):
             of_campaign = pc.equal(found["campaign_id"], group["campaign_id"])

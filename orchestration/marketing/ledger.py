@@ -19,32 +19,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.marketing.contact_schema import CONTACT_SCHEMA, HANDED_OVER
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, HANDED_OVER, PLAN_SCHEMA
 from orchestration.resources.durable import sync
-
-#: A plan as a row, as `marketing.decided_plan` has it.
-PLAN_SCHEMA = pa.schema(
-    [
-        ("plan_id", pa.string()),
-        ("as_of", pa.timestamp("us")),
-        ("first_date", pa.date32()),
-        ("last_date", pa.date32()),
-        ("handed_until", pa.date32()),
-        ("currency", pa.string()),
-        ("campaigns", pa.int32()),
-        ("eligible_people", pa.int32()),
-        ("candidates", pa.int64()),
-        ("contacts", pa.int32()),
-        ("contacts_handed_over", pa.int32()),
-        ("expected_value", pa.float64()),
-        ("cost", pa.float64()),
-        ("upper_bound", pa.float64()),
-        ("lp_optimum", pa.float64()),
-        ("gap", pa.float64()),
-        ("method", pa.string()),
-        ("value_source", pa.string()),
-    ]
-)
+from orchestration.resources.warehouse import registered
 
 _DOCUMENT, _CONTACTS = "plan.json", "contact.parquet"
 
@@ -228,8 +205,5 @@ def _is_kept(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, statement: str, rows: pa.Table) -> None:
-    connection.register("ledger_rows", rows)
-    try:
+    with registered(connection, ledger_rows=rows):
         connection.execute(statement)
-    finally:
-        connection.unregister("ledger_rows")

@@ -28,10 +28,10 @@ from orchestration.marketing.outcomes import (
     campaign_of_subjects,
     flags,
     read_outcomes,
-    registered,
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
+from orchestration.resources.warehouse import registered
 
 SCHEMA = "marketing"
 KINDS = ("cross_ad", "interactive", "joint_promotion", "special_programme")

@@ -8,14 +8,14 @@ first delivered exposure. A **conversion** is a purchase of one of the campaign'
 names none) that was not refunded, or a `conversion` response with no such purchase within a day of it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from orchestration.resources.warehouse import registered
 
 # How long after the first contact what a person does counts, alike in both arms.
 FOLLOW_UP_DAYS = 30
@@ -427,18 +427,6 @@ def read_outcomes(connection: duckdb.DuckDBPyConnection) -> Outcomes:
         with registered(connection, conversion=conversions):
             outcomes = connection.execute(_OUTCOMES.format(**days)).to_arrow_table()
     return Outcomes(campaigns, subjects, conversions, outcomes)
-
-
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Lets SQL read Arrow tables by name for a while, without a copy."""
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)
 
 
 def campaign_of_subjects(known: Outcomes) -> NDArray[np.int64]:

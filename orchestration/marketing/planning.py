@@ -47,8 +47,9 @@ from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, Val
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
 from orchestration.marketing.contact_candidates import CandidateReader, Offers, Pairs
-from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLANNED, TREATMENT
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.resources.warehouse import registered
 from orchestration.settings import Settings
 from orchestration.versions import code_version
 
@@ -64,28 +65,6 @@ TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
 _CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
 
-PLAN_SCHEMA = pa.schema(
-    [
-        ("plan_id", pa.string()),
-        ("as_of", pa.timestamp("us")),
-        ("first_date", pa.date32()),
-        ("last_date", pa.date32()),
-        ("handed_until", pa.date32()),
-        ("currency", pa.string()),
-        ("campaigns", pa.int32()),
-        ("eligible_people", pa.int32()),
-        ("candidates", pa.int64()),
-        ("contacts", pa.int32()),
-        ("contacts_handed_over", pa.int32()),
-        ("expected_value", pa.float64()),
-        ("cost", pa.float64()),
-        ("upper_bound", pa.float64()),
-        ("lp_optimum", pa.float64()),
-        ("gap", pa.float64()),
-        ("method", pa.string()),
-        ("value_source", pa.string()),
-    ]
-)
 CAMPAIGN_SCHEMA = pa.schema(
     [
         ("campaign_key", pa.string()),
@@ -201,11 +180,8 @@ def write_plan(connection: duckdb.DuckDBPyConnection, plan: Artifact) -> int:
     """
     connection.execute("create schema if not exists marketing")
     for name in TABLES:
-        connection.register("decided_rows", plan.table(name))
-        try:
+        with registered(connection, decided_rows=plan.table(name)):
             connection.execute(f"create or replace table marketing.decided_{name} as from decided_rows")
-        finally:
-            connection.unregister("decided_rows")
     return int(connection.execute("select count(*) from marketing.decided_contact").fetchall()[0][0])
 
 

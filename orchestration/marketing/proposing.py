@@ -33,6 +33,7 @@ from models_ml.campaigns.proposals import (
 )
 from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.theme_pairs import ThemePair, theme_pairs
+from orchestration.resources.warehouse import registered
 from orchestration.settings import Settings
 
 TABLE = "marketing.proposed_campaign"
@@ -135,11 +136,8 @@ def write_proposals(connection: duckdb.DuckDBPyConnection, proposals: pa.Table) 
         proposals: From `propose`.
     """
     connection.execute("create schema if not exists marketing")
-    connection.register("proposed_rows", proposals)
-    try:
+    with registered(connection, proposed_rows=proposals):
         connection.execute(f"create or replace table {TABLE} as from proposed_rows")
-    finally:
-        connection.unregister("proposed_rows")
     return int(proposals.num_rows)
 
 

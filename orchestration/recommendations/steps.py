@@ -26,6 +26,7 @@ from models_ml.split import SplitConfig
 from models_ml.traits import traits_from_arrow
 from orchestration.recommendations.memory import PeakMemory
 from orchestration.resources.artifacts import Artifact, ArtifactStore
+from orchestration.resources.warehouse import registered
 from orchestration.settings import Settings, SettingsError
 from orchestration.versions import models_version
 
@@ -323,9 +324,6 @@ def _reader(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> pa.RecordBa
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.RecordBatchReader) -> int:
     """Replaces a table of the station by streamed rows, whole or not at all."""
     connection.execute(f"create schema if not exists {SCHEMA}")
-    connection.register("scored_rows", rows)
-    try:
+    with registered(connection, scored_rows=rows):
         connection.execute(f"create or replace table {SCHEMA}.{table} as from scored_rows")
-    finally:
-        connection.unregister("scored_rows")
     return int(connection.execute(f"select count(*) from {SCHEMA}.{table}").fetchall()[0][0])

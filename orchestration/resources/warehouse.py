@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 from dagster import ConfigurableResource
 
 # One name for the pool that every asset that writes the build file is in; its limit of 1 is set in the instance.
@@ -61,3 +62,15 @@ def connect(path: Path, *, memory_limit: str = "2GB", read_only: bool = False) -
         yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
+    """Lets SQL read Arrow tables and streams by name for a while, without a copy."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)

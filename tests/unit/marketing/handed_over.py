@@ -9,8 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orchestration.marketing.contact_schema import CONTACT_SCHEMA
-from orchestration.marketing.ledger import PLAN_SCHEMA
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, PLAN_SCHEMA
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 
 AS_OF = datetime(2026, 3, 1, 23, 50)

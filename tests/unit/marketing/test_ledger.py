@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.marketing.contact_schema import CONTACT_SCHEMA
-from orchestration.marketing.ledger import PLAN_SCHEMA, DateCommittedError, DecisionLedger
+from orchestration.marketing.contact_schema import CONTACT_SCHEMA, PLAN_SCHEMA
+from orchestration.marketing.ledger import DateCommittedError, DecisionLedger
 from tests.unit.marketing.handed_over import AS_OF, FIRST_DAY, contact, contacts, plan_row
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
