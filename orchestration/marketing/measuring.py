@@ -21,6 +21,7 @@ from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.posterior import BetaPrior, fit_group_priors, fit_prior, posterior
 from models_ml.campaigns.proportions import share
 from models_ml.campaigns.sample_ratio import sample_ratio
+from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.lifts import EVERYONE, compare_arms, sequence_of_shares_to_date
 from orchestration.marketing.outcomes import (
     FOLLOW_UP_DAYS,
@@ -34,7 +35,6 @@ from orchestration.marketing.verdict import Evidence, verdict
 from orchestration.resources.warehouse import registered
 
 SCHEMA = "marketing"
-KINDS = ("cross_ad", "interactive", "joint_promotion", "special_programme")
 # Rates that are assumed before a campaign of any kind was answered, worth so many exposures.
 PRIOR_RATES = {"click": 0.03, "conversion": 0.005, "dismiss": 0.03, "unsubscribe": 0.003}
 PRIOR_STRENGTH = 50.0
