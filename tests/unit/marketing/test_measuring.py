@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from orchestration.marketing.measuring import KINDS, write_measurement
+from models_ml.campaigns.valuation import KINDS
+from orchestration.marketing.measuring import write_measurement
 from tests.unit.marketing.measured_world import AS_OF, START, World, names
 
 
