@@ -14,6 +14,9 @@ FEWEST_PEOPLE = 100
 # Target themes of a segment that are worked out in detail, the clearest first: what is worked out stays bounded, however many there
 # are.
 MOST_THEMES = 15
+# Fractions are added up as whole numbers of 1e-12: sums of floating point numbers differ in their last digits with the order in
+# which threads come to them, and the same data must give the same proposals.
+_FRACTION = "decimal(18, 12)"
 
 # Who can be reached where, and what for. People who have gone quiet on a platform are asked back to it from the other one; who is
 # still there is shown the other side.
@@ -60,7 +63,7 @@ inner join contactable
 
 # A theme is a person's if it is among their five largest and a good deal larger than with people at large: else everyone would be
 # interested in what is most common.
-_INTERESTED = """
+_INTERESTED = f"""
 create or replace temporary table interested as
 with sized as (
     select
@@ -70,7 +73,7 @@ with sized as (
         topics.on_film,
         topics.on_knowledge,
         interests.weight,
-        sum(interests.weight) over (partition by interests.topic_key)
+        sum(cast(interests.weight as {_FRACTION})) over (partition by interests.topic_key)
         / (select count(distinct user_key) from features.user_interest) as usual_weight
     from features.user_interest as interests
     inner join core.dim_topic as topics on interests.topic_key = topics.topic_key
@@ -93,7 +96,7 @@ from placed
 where place <= 5 and weight >= 1.5 * usual_weight
 """
 
-_LISTED = """
+_LISTED = f"""
 create or replace temporary table listed as
 with lengths as (
     select user_key, target_domain, count(*) as places
@@ -106,7 +109,7 @@ select
     lists.user_key,
     lists.target_domain as target,
     bridges.topic_key,
-    sum(bridges.weight) / any_value(lengths.places) as share
+    cast(sum(cast(bridges.weight as {_FRACTION})) / any_value(lengths.places) as {_FRACTION}) as share
 from recommendations.scored_user_item as lists
 inner join lengths using (user_key, target_domain)
 inner join core.bridge_item_topic as bridges on lists.item_key = bridges.item_key
@@ -118,10 +121,14 @@ group by all
 # everyone's lists or in those of their segment, whichever is largest; people who all get the same general list are pulled nowhere
 # by their tastes. (A segment of interest is its own source theme, so that its lists are no base.) Of all the source themes that a
 # segment could be addressed with, the one with the clearest pull is taken.
-_PAIRS = """
+_PAIRS = f"""
 create or replace temporary table pair as
 with catalogue as (
-    select items.domain as target, bridges.topic_key, sum(bridges.weight) / any_value(sizes.items) as share, count(*) as items
+    select
+        items.domain as target,
+        bridges.topic_key,
+        sum(cast(bridges.weight as {_FRACTION})) / any_value(sizes.items) as share,
+        count(*) as items
     from core.bridge_item_topic as bridges
     inner join core.dim_item as items on bridges.item_key = items.item_key
     inner join (select domain, count(*) as items from core.dim_item group by all) as sizes on items.domain = sizes.domain
@@ -212,9 +219,8 @@ based as (
 pulling as (
     select
         *,
-        -- Sums of fractions differ in their last digits from run to run, and what is published may not.
-        round(share / base, 6) as pull,
-        round((share - 1.96 * error) / base, 6) as pull_low,
+        share / base as pull,
+        (share - 1.96 * error) / base as pull_low,
         ln(greatest((share - 1.96 * error) / base, 1e-9)) * sqrt(people) as clarity
     from based
     where (share - 1.96 * error) / base > 1.1
@@ -246,7 +252,7 @@ qualify
     row_number() over (partition by segment_key, source order by clarity desc, target_topic_key) <= $most_themes
 """
 
-_ITEMS = """
+_ITEMS = f"""
 create or replace temporary table pair_item as
 with summed as (
     select
@@ -254,7 +260,7 @@ with summed as (
         pair.source,
         pair.target_topic_key,
         lists.item_key,
-        round(sum(1 / log2(lists.rank + 1)) * coalesce(any_value(items.price), 1), 6) as worth
+        sum(cast(1 / log2(lists.rank + 1) as {_FRACTION})) * coalesce(any_value(items.price), 1) as worth
     from pair
     inner join audience on pair.segment_key = audience.segment_key and pair.source = audience.source
     inner join interested
