@@ -99,18 +99,22 @@ def show(
             return DONE
         campaigns = [one for one in _campaigns(connection, settings.landing) if one["campaign_key"] == name]
         result = _rows(connection, "from marketing.campaign_result where campaign_key = ?", [name])
+        arms = _rows(
+            connection,
+            "from marketing.lift where scope = 'campaign' and scope_value = ? and measure = 'conversion' and method = 'newcombe'",
+            [name],
+        )
     if not campaigns:
         raise CallError(
             f"No proposal and no campaign {name!r}; `zhiying campaign propose` and `zhiying campaign list` show them"
         )
     if as_json:
-        print_json({**campaigns[0], "result": result[0] if result else None})
+        print_json({**campaigns[0], "result": result[0] if result else None, "conversion": arms[0] if arms else None})
         return DONE
-    _print_campaign(campaigns[0])
-    for heading, row in (("Plan", campaigns[0]["plan"]), ("Result", result[0] if result else None)):
-        if row:
-            print(f"\n{heading}")
-            _print_fields(row, without={"campaign_key", "name", "verdict", "problem", "state", "kind"})
+    _print_brief(campaigns[0])
+    _print_plan(campaigns[0])
+    if result:
+        _print_result(result[0], arms[0] if arms else None, (campaigns[0]["brief"] or {}).get("value_per_conversion"))
     return DONE
 
 
@@ -314,19 +318,36 @@ def _expect_usable(
         raise CallError("None of its items is in the catalogue any more; `zhiying run` makes new proposals")
 
 
+# What stands most often in the way of a contact.
+_OBSTACLES = """
+select campaign_key, arg_max(obstacle, (people, obstacle)) from (
+    select campaign_key, coalesce(reason, code) as obstacle, count(*) as people from marketing.eligibility
+    where reason is distinct from 'chosen'
+    group by all
+)
+group by campaign_key
+"""
+
+
 def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dict[str, Any]]:
     """Every campaign that is published, and those that wait for a run."""
-    plans = _rows(connection, "from marketing.campaign_plan")
-    names = dict(connection.execute("select campaign_key, name from core.dim_campaign").fetchall())
+    plans = _rows(
+        connection,
+        "select decided.*, plans.first_date as plan_first_date, plans.last_date as plan_last_date "
+        "from marketing.campaign_plan as decided left join marketing.plan as plans using (plan_id)",
+    )
+    briefs = {row["campaign_key"]: row for row in _rows(connection, "from core.dim_campaign")}
     verdicts = dict(connection.execute("select campaign_key, verdict from marketing.campaign_result").fetchall())
-    updated = dict(connection.execute("select campaign_key, updated_at from core.dim_campaign").fetchall())
+    obstacles = dict(connection.execute(_OBSTACLES).fetchall())
     found = [
         {
             "campaign_key": plan["campaign_key"],
-            "name": names.get(plan["campaign_key"]),
+            "name": briefs.get(plan["campaign_key"], {}).get("name"),
             "state": plan["state"],
             "problem": plan["problem"],
             "verdict": verdicts.get(plan["campaign_key"]),
+            "obstacle": obstacles.get(plan["campaign_key"]) if plan["planned_contacts"] == 0 else None,
+            "brief": briefs.get(plan["campaign_key"]),
             "plan": plan,
         }
         for plan in plans
@@ -337,13 +358,14 @@ def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dic
         if row is None or file.name != f"{row.get('campaign_id')}.ndjson":
             continue
         key = row["campaign_id"]
-        if row.get("updated_at") is None or updated.get(key) == _moment(row["updated_at"]):
+        if row.get("updated_at") is None or briefs.get(key, {}).get("updated_at") == _moment(row["updated_at"]):
             continue
         waiting = {"state": f"{row.get('status')}, waits for a run", "problem": None, "landing_row": row}
         if key in places:
             places[key].update(waiting)
         else:
-            found.append({"campaign_key": key, "name": row.get("name"), "verdict": None, "plan": None, **waiting})
+            unknown = dict.fromkeys(("verdict", "obstacle", "brief", "plan"))
+            found.append({"campaign_key": key, "name": row.get("name"), **unknown, **waiting})
     order = ("planned", "waiting", "refused", "not_approved", "ended")
     return sorted(
         found, key=lambda one: (order.index(one["state"]) if one["state"] in order else -1, one["campaign_key"])
@@ -398,25 +420,150 @@ def _print_all_of_proposal(proposal: Mapping[str, Any], titles: Sequence[str]) -
 def _print_campaign(campaign: Mapping[str, Any]) -> None:
     _print_wrapped(f"{campaign['campaign_key']}  ", campaign["name"] or "(no row of it was delivered)")
     plan = campaign["plan"]
-    parts = [campaign["state"].replace("_", " ")]
-    if plan is not None and plan["budget"] is not None:
-        parts.append(
-            f"{plan['spent'] or 0:,.2f} of {plan['budget']:,.2f} {plan['currency'] or ''} spent".replace("  ", " ")
-        )
+    status = _status(campaign)
     if plan is not None and plan["planned_contacts"]:
-        parts.append(f"{plan['planned_contacts']:,} contacts planned until {plan['last_date']}")
-    _print_wrapped("    ", "; ".join(parts))
+        status += f"; {plan['planned_contacts']:,} contacts planned until {plan['plan_last_date']}"
+    elif campaign["obstacle"]:
+        status += f"; no contact planned, mostly: {campaign['obstacle'].replace('_', ' ')}"
+    _print_wrapped("    ", status)
     for sentence in (campaign["problem"], campaign["verdict"]):
         if sentence:
             _print_wrapped("    ", sentence)
 
 
-def _print_fields(row: Mapping[str, Any], without: set[str]) -> None:
-    for name, value in row.items():
-        if name in without or value is None:
-            continue
-        text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-        _print_wrapped(f"  {name.replace('_', ' '):<34}", text)
+def _status(campaign: Mapping[str, Any]) -> str:
+    """Where it stands, and what of its budget is spent."""
+    plan, status = campaign["plan"], str(campaign["state"]).replace("_", " ")
+    if campaign["state"] == "not_approved" and campaign["brief"]:
+        status += f" ({campaign['brief']['status']})"
+    if plan is None:
+        row = campaign["landing_row"]
+        return (
+            status if row.get("budget") is None else f"{status}; {_money(row['budget'], row.get('currency'))} to spend"
+        )
+    if plan["budget"] is None:
+        return status
+    return f"{status}; {plan['spent'] or 0:,.2f} of {_money(plan['budget'], plan['currency'])} spent"
+
+
+def _print_brief(campaign: Mapping[str, Any]) -> None:
+    """What a campaign is, by the row that waits for a run if there is one."""
+    waiting, plan = campaign.get("landing_row"), campaign["plan"]
+    brief = waiting or campaign["brief"] or {}
+    _print_wrapped("", f"{campaign['campaign_key']}  {campaign['name'] or '(no row of it was delivered)'}")
+    if brief.get("kind"):
+        sides = f"{brief['source_platform']} -> {brief['target_platform']}"
+        _print_field("kind", f"{brief['kind'].replace('_', ' ')}, {sides}")
+    if brief.get("channel"):
+        _print_field("channel", brief["channel"])
+    if waiting is None and plan is not None:
+        # In the time zone of the run, and with what is assumed where the row does not say.
+        first, last, share = plan["first_date"], plan["last_date"], plan["holdout_share"]
+    else:
+        first, last = (str(brief.get(name) or "")[:10] for name in ("starts_at", "ends_at"))
+        share = brief.get("holdout_share")
+    if first and last:
+        _print_field("days", f"{first} to {last}")
+    _print_field("status", _status(campaign))
+    if share is not None:
+        _print_field("held out", f"{share:.0%} of the people")
+
+
+def _print_plan(campaign: Mapping[str, Any]) -> None:
+    """What the present plan makes of a campaign; nothing where it neither plans nor refuses it."""
+    plan = campaign["plan"]
+    is_planned = plan is not None and plan["people_in_segment"] is not None
+    if not is_planned and not campaign["problem"]:
+        return
+    print("\nPlan")
+    if campaign["problem"]:
+        _print_field("problem", campaign["problem"])
+    if not is_planned:
+        return
+    _print_field(
+        "people",
+        f"{plan['people_in_segment']:,} in the segment; {plan['eligible_people']:,} may be contacted, "
+        f"{plan['held_out_people']:,} more are held out",
+    )
+    _print_field(
+        "contacts",
+        f"{plan['planned_contacts']:,} to {plan['planned_people']:,} people, {plan['plan_first_date']} to "
+        f"{plan['plan_last_date']}",
+    )
+    _print_field("cost", f"{plan['planned_cost']:,.2f} of {_money(plan['budget_left'], plan['currency'])} left")
+    _print_field(
+        "expected",
+        f"{plan['expected_conversions']:,.1f} conversions, {plan['expected_incremental_conversions']:,.1f} of them caused",
+    )
+    lift = plan["detectable_difference"]
+    _print_field(
+        "can be shown",
+        "nothing: too few people" if lift is None else f"a rise of {100 * lift:.2f} percentage points or more",
+    )
+    if campaign["obstacle"]:
+        _print_field("why none", f"mostly: {campaign['obstacle'].replace('_', ' ')}")
+    if plan["competes_with"]:
+        _print_field("competes with", ", ".join(plan["competes_with"]))
+
+
+def _print_result(result: Mapping[str, Any], arms: Mapping[str, Any] | None, worth: float | None) -> None:
+    """What a campaign caused, and what speaks against believing it.
+
+    Args:
+        result: Row of marketing.campaign_result.
+        arms: Row of marketing.lift with the conversion of both arms; None if it is not recorded.
+        worth: What the brief says that a conversion is worth; None if it does not.
+    """
+    print("\nResult, with 95 % intervals in brackets")
+    _print_wrapped("  ", result["verdict"])
+    if result["sample_ratio_alarm"]:
+        chance = result["sample_ratio_p_value"]
+        _print_field("warning", f"the arms are not of their planned sizes (p = {chance:.1g}): do not trust the lift")
+    if exposed := result["held_out_people_exposed"]:
+        _print_field("warning", f"held-out people who were contacted all the same: {exposed:,}; the lift is too small")
+    if both := result["people_in_both_arms"]:
+        _print_field("warning", f"people recorded in both arms: {both:,}; they count in the first")
+    _print_field(
+        "people",
+        f"{result['people_treatment']:,} to be contacted, {result['people_reached']:,} reached; "
+        f"{result['people_control']:,} held out",
+    )
+    if arms is not None and arms["difference"] is not None:
+        lift = f"{100 * arms['difference']:+.2f} percentage points"
+        if arms["ci_low"] is not None and arms["ci_high"] is not None:
+            lift += f" ({100 * arms['ci_low']:+.2f} to {100 * arms['ci_high']:+.2f})"
+        _print_field("conversion", f"{arms['treatment']:.2%} against {arms['control']:.2%} of the held out")
+        _print_field("lift", lift)
+    caused = [
+        _with_interval(result, column, unit)
+        for column, unit in (
+            ("incremental_conversions", "conversions"),
+            ("incremental_revenue", f"{result['currency'] or ''} of revenue".strip()),
+        )
+        if result[column] is not None
+    ]
+    if caused:
+        _print_field("caused", " and ".join(caused))
+    cost = _money(result["cost"], result["currency"])
+    if result["return_on_cost"] is not None:
+        by = "by revenue" if worth is None else f"with a conversion worth {_money(worth, result['currency'])}"
+        cost += f"; return {result['return_on_cost']:,.1f} times that, {by}"
+    _print_field("cost", cost)
+
+
+def _with_interval(result: Mapping[str, Any], column: str, unit: str) -> str:
+    value, low, high = (
+        None if result[column + end] is None else round(result[column + end]) for end in ("", "_low", "_high")
+    )
+    return f"{value:,} {unit}" if low is None or high is None else f"{value:,} {unit} ({low:,} to {high:,})"
+
+
+def _money(amount: float, currency: str | None) -> str:
+    return f"{amount:,.2f} {currency or ''}".rstrip()
+
+
+def _print_field(name: str, text: str) -> None:
+    _print_wrapped(f"  {name:<14}", text)
 
 
 def _print_wrapped(start: str, text: str) -> None:

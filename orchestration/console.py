@@ -42,6 +42,9 @@ _STEPS = {
     "exports__contact_list": "handing over the contacts",
 }
 
+# What is wrong with more campaigns than these would hide the rest of a summary.
+_SHOWN_REFUSALS = 5
+
 
 class RunProgress:
     """A live bar on a terminal, one line a finished step everywhere.
@@ -159,6 +162,7 @@ def show_summary(console: Console, outcome: "RunOutcome", *, program: str, home_
     if made is None:
         console.print("No publication yet.")
     else:
+        show_refused_campaigns(console, made["refused_campaigns"], f"{program} campaign list{home_option}")
         _show_publication(console, outcome, made)
     if outcome.report is not None:
         console.print(f"[dim]Report: {escape(str(outcome.report))}[/]", highlight=False, soft_wrap=True)
@@ -217,6 +221,23 @@ def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, A
     console.print(table, highlight=False)
 
 
+def show_refused_campaigns(console: Console, refused: Sequence[dict[str, str]], command: str) -> None:
+    """Prints campaigns that the plan refuses, each with what is wrong.
+
+    Args:
+        console: Where to.
+        refused: `campaign_key` and `problem` of each.
+        command: What shows all of them, named where only some are printed.
+    """
+    for campaign in refused[:_SHOWN_REFUSALS]:
+        console.print(
+            f"[yellow]refused[/]  campaign {escape(campaign['campaign_key'])}  {escape(campaign['problem'])}",
+            highlight=False,
+        )
+    if len(refused) > _SHOWN_REFUSALS:
+        console.print(f"and {len(refused) - _SHOWN_REFUSALS:,} more: {escape(command)}", highlight=False)
+
+
 def _figures(outcome: "RunOutcome") -> dict[str, Any]:
     if outcome.publication is None:
         return {}
@@ -269,7 +290,21 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
                 )
                 for row in champions
             ],
+            "refused_campaigns": _refused_campaigns(connection),
         }
+
+
+def _refused_campaigns(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
+    """Campaigns that the plan refuses, each with what is wrong; none of a publication that is older than plans."""
+    known = connection.execute(
+        "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_plan'"
+    ).fetchone()
+    if known is None:
+        return []
+    found = connection.execute(
+        "select campaign_key, problem from marketing.campaign_plan where state = 'refused' order by campaign_key"
+    ).fetchall()
+    return [{"campaign_key": key, "problem": problem} for key, problem in found]
 
 
 def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, more: int = 0) -> None:

@@ -93,6 +93,9 @@ def render_report(
             else '<p><img alt="Evaluation of all models by target and segment" '
             f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></p>'
         )
+        if refused := made["refused_campaigns"]:
+            rows = [(campaign["campaign_key"], campaign["problem"]) for campaign in refused]
+            parts.append("<h3>Refused campaigns</h3>" + _table(("campaign", "what is wrong, and what to do"), rows))
         if proposals:
             parts.append(_proposals(proposals))
         parts.append("<h3>Rows</h3>" + _table(("table", "rows"), sorted(made["rows"].items())))

@@ -246,7 +246,7 @@ def _execute(
                 asset="/".join(evaluation.asset_key.path),
                 is_blocking=graph.get_check_spec(evaluation.asset_check_key).blocking
                 and evaluation.severity.value == "ERROR",
-                description=evaluation.description or "",
+                description=evaluation.description or _of_dbt_test(evaluation),
             )
             for evaluation in evaluations
             if not evaluation.passed
@@ -254,6 +254,17 @@ def _execute(
         checks=len(evaluations),
         step_seconds=step_seconds,
     )
+
+
+def _of_dbt_test(evaluation: Any) -> str:
+    """How many rows a test of dbt found, and what the project says of it; empty for another check."""
+    from orchestration.resources.dbt import load_manifest
+
+    metadata = {name: value.value for name, value in evaluation.metadata.items()}
+    rows = metadata.get("dagster_dbt/failed_row_count")
+    node = load_manifest()["nodes"].get(metadata.get("unique_id"), {})
+    told = " ".join(node.get("description", "").split())
+    return f"{'' if rows is None else '1 row. ' if rows == 1 else f'{rows:,} rows. '}{told}".strip()
 
 
 def _selection(text: str) -> Any:

@@ -2,11 +2,14 @@
 
 With the loop closed every day is a run of the whole product: it plans, hands its lists over, the world answers them, and what the
 channel returns is in the landing zone before the next run. What the world alone knows (who would have bought anyway) is shown
-beside what the product measured. How people live and answer is the business of `simulation`.
+beside what the product measured. A loop that was stopped goes on with the next call: what was planned is kept in the home, and the
+world is led through those days again. How people live and answer is the business of `simulation`.
 """
 
+import json
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +30,7 @@ from orchestration.command_line import (
     standard_output,
 )
 from orchestration.publication.store import PublicationStore
+from orchestration.resources.durable import sync
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,10 +41,11 @@ if TYPE_CHECKING:
 DEFAULT_SEED = 20250101
 
 Progress = Callable[[int, int, str], None]
+Estimate = tuple[float | None, float | None, float | None]
 
 
 class SimulationStoppedError(RuntimeError):
-    """A run of the product failed while the loop was closed; the message names the day and the first error."""
+    """A run of the product failed while the loop was closed, or what stands in the landing zone is not what this world delivers."""
 
     exit_status = 1
 
@@ -81,6 +86,66 @@ class SimulatedDay:
     value_source: str | None
 
 
+@dataclass
+class Loop:
+    """How far a closed loop is, as it stands in `simulation.json` of the home.
+
+    A day stands here once its lists are handed over and before its answers are delivered. Its contacts are in the exports and the
+    ledger for good, so that a world of the same seed gives the same answers again, and the measure of that day is read from here.
+
+    Args:
+        file: The file.
+        arguments: What makes the loop: people, days, seed, and the landing folder as seen from the home.
+        lines: The days so far.
+        measured: Conversions added as the product measured them in the end, and their interval; None before the end.
+    """
+
+    file: Path
+    arguments: dict[str, int | str]
+    lines: list[SimulatedDay] = field(default_factory=list)
+    measured: Estimate | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, people: int, days: int, seed: int) -> "Loop":
+        """The loop of these arguments, where it was left or else at its beginning.
+
+        Raises:
+            CallError: If the home holds another loop, or the home or the landing folder anything else.
+        """
+        landing = os.path.relpath(settings.landing, settings.home)
+        loop = cls(
+            settings.home / "simulation.json", {"people": people, "days": days, "seed": seed, "landing": landing}
+        )
+        if not loop.file.exists():
+            _expect_empty(settings.landing)
+            if settings.warehouse_file.exists() or settings.decisions_dir.exists():
+                raise CallError(f"{settings.home} has a history of its own; name a new one with --home")
+            return loop
+        document = json.loads(loop.file.read_text(encoding="utf-8"))
+        if document["arguments"] != loop.arguments:
+            known = dict(document["arguments"])
+            folder = os.path.normpath(settings.home / known.pop("landing"))
+            raise CallError(
+                f"{settings.home} holds the loop of {' '.join(f'--{name} {value}' for name, value in known.items())} "
+                f"--landing {folder}; call with these to go on with it, or name a new home with --home"
+            )
+        loop.lines = [SimulatedDay(**line | {"date": date.fromisoformat(line["date"])}) for line in document["days"]]
+        if document["measured"] is not None:
+            value, low, high = document["measured"]
+            loop.measured = (value, low, high)
+        return loop
+
+    def keep(self) -> None:
+        """Writes how far it is, whole or not at all."""
+        document = {
+            "arguments": self.arguments,
+            "days": [asdict(line) | {"date": str(line.date)} for line in self.lines],
+            "measured": self.measured,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(self.file, json.dumps(document, indent=2).encode())
+
+
 def simulate(
     people: Annotated[int, typer.Option("--people", min=1, help="How many people live in the world.")] = 2_000,
     days: Annotated[
@@ -100,40 +165,61 @@ def simulate(
     """Lays down a simulated landing zone in which the effect of a contact is known, and can live in it.
 
     Without --close-loop the history is written and campaigns are about to start: `zhiying run` plans them. With it, every day is
-    run, handed over and answered; a day takes as long as a run. The landing zone must be empty, and with --close-loop the home new.
+    run, handed over and answered; a day takes as long as a run. The landing zone must be empty, and with --close-loop the home new,
+    or one whose loop was stopped: the same call goes on with it.
     """
+    settings = settings_of_call(home, landing)
+    if close_loop:
+        loop = Loop.of(settings, people, days, seed)
+        was_complete = loop.measured is not None
+        _close(settings, loop, people, days, seed, quiet=as_json)
+        of_days = summary(loop.lines, loop.measured or (None, None, None))
+        if as_json:
+            print_json({"days": [asdict(line) for line in loop.lines], "summary": of_days})
+            return DONE
+        if was_complete:
+            print(f"Complete: all {days:,} days were lived in {settings.home} before; nothing was changed")
+        _show_summary(of_days)
+        print(f"Next: {program()} campaign list{options_as_given(home)}")
+        return DONE
+    from orchestration.console import counted, terminal
+    from simulation.landing_world import LandingWorld
+
+    _expect_empty(settings.landing)
+    with terminal() as console, counted(console, "writing the history") as show:
+        files = write_history(settings.landing, LandingWorld(people, days, seed), days, people, seed, show)
+    if as_json:
+        print_json({"landing": str(settings.landing), "files": files, "people": people, "days": days, "seed": seed})
+    else:
+        print(f"Simulated landing zone: {files:,} files of {people:,} people in {settings.landing}")
+        print(f"Next: {program()} run{options_as_given(home, landing)}")
+    return DONE
+
+
+def _close(settings: Settings, loop: Loop, people: int, days: int, seed: int, *, quiet: bool) -> None:
+    """Lives what is left of a loop, and tells its days on the standard error stream unless `quiet`."""
     from orchestration.console import counted, terminal
     from simulation.landing_opening import HISTORY_DAYS
     from simulation.landing_world import LandingWorld
 
-    settings = settings_of_call(home, landing)
-    _expect_new(settings, close_loop=close_loop)
+    if loop.measured is not None:
+        return
     world = LandingWorld(people, days, seed)
-    with terminal() as console, counted(console, "writing the history") as show:
-        files = write_history(settings.landing, world, HISTORY_DAYS if close_loop else days, people, seed, show)
-    if not close_loop:
-        said = {"landing": str(settings.landing), "files": files, "people": people, "days": days, "seed": seed}
-        if as_json:
-            print_json(said)
-        else:
-            print(f"Simulated landing zone: {files:,} files of {people:,} people in {settings.landing}")
-            print(f"Next: {program()} run{options_as_given(home, landing)}")
-        return DONE
-    lines: list[SimulatedDay] = []
-    with terminal() as console, counted(console, "living") as show:
+    with terminal() as console:
+        if not loop.lines:
+            # Before any file of the history is there, so that what a kill leaves of it is known as the beginning of this loop.
+            loop.keep()
+            with counted(console, "writing the history") as show:
+                write_history(settings.landing, world, HISTORY_DAYS, people, seed, show)
+        elif not quiet:
+            console.print(f"  goes on after {loop.lines[-1].date}: {len(loop.lines):,} of {days:,} days are lived")
 
         def tell(line: SimulatedDay) -> None:
-            lines.append(line)
-            if not as_json:
+            if not quiet:
                 console.print(_in_words(line), highlight=False, soft_wrap=True)
 
-        after = live(settings, world, tell, show)
-    if as_json:
-        print_json({"days": [asdict(line) for line in lines], "summary": summary(lines, after)})
-    else:
-        _show_summary(summary(lines, after))
-        print(f"Next: {program()} campaign list{options_as_given(home)}")
-    return DONE
+        with counted(console, "living") as show:
+            live(settings, world, tell, show, loop)
 
 
 def write_history(landing: Path, world: "LandingWorld", days: int, people: int, seed: int, show: Progress) -> int:
@@ -153,7 +239,7 @@ def write_history(landing: Path, world: "LandingWorld", days: int, people: int, 
     from simulation.landing_world import DAYS_A_FILE, NOTE, NOTE_FILE
 
     landing.mkdir(parents=True, exist_ok=True)
-    (landing / NOTE_FILE).write_text(NOTE.format(seed=seed, people=people), encoding="utf-8")
+    write_files(landing, {NOTE_FILE: NOTE.format(seed=seed, people=people).encode()})
     written = write_files(landing, world.opening())
     months = -(-days // DAYS_A_FILE)
     for month, files in enumerate(world.history(days), start=1):
@@ -163,50 +249,69 @@ def write_history(landing: Path, world: "LandingWorld", days: int, people: int, 
 
 
 def live(
-    settings: Settings, world: "LandingWorld", tell: Callable[[SimulatedDay], None], show: Progress
-) -> tuple[float | None, float | None, float | None]:
+    settings: Settings,
+    world: "LandingWorld",
+    tell: Callable[[SimulatedDay], None],
+    show: Progress,
+    loop: Loop | None = None,
+) -> Estimate:
     """Closes the loop: every day is run, handed over and answered; a last run measures the last day.
 
     Args:
         settings: Of the runs; `landing` holds the history of the world.
         world: The world on day 0.
-        tell: Told each day when it has passed.
+        tell: Told each day that is new when it has passed.
         show: Told how far it is.
+        loop: What was lived before, which the world lives again without a run; kept as it goes on. None to begin at day 0 and keep
+            nothing.
 
     Returns:
         The conversions added as the product measured them in the end, and their interval.
 
     Raises:
-        SimulationStoppedError: If a run fails.
+        SimulationStoppedError: If a run fails, or a day that was lived before is in the landing zone as another.
     """
     from simulation.landing_world import date_of
+
+    lived_before = 0 if loop is None else len(loop.lines)
 
     for day in range(world.days):
         of_day = date_of(day)
         show(day, world.days, str(of_day))
+        if day < lived_before:
+            write_files(settings.landing, world.live(day, contacts_of(settings, of_day)).files)
+            continue
         _run(settings, of_day)
-        estimated, value_source = estimate(settings)
+        (estimated, low, high), value_source = estimate(settings)
         record = world.live(day, contacts_of(settings, of_day))
-        write_files(settings.landing, record.files)
-        measured = dict(zip(("estimated_conversions", "estimated_low", "estimated_high"), estimated, strict=True))
-        tell(
-            SimulatedDay(
-                date=of_day,
-                contacts=record.delivered,
-                held_out=record.held_out,
-                undelivered=record.undelivered,
-                cost=record.cost,
-                true_conversions=record.true_conversions,
-                true_value=record.true_value,
-                sleepers=record.sleepers,
-                conversions=record.conversions,
-                value_source=value_source,
-                **measured,
-            )
+        line = SimulatedDay(
+            date=of_day,
+            contacts=record.delivered,
+            held_out=record.held_out,
+            undelivered=record.undelivered,
+            cost=record.cost,
+            true_conversions=record.true_conversions,
+            true_value=record.true_value,
+            sleepers=record.sleepers,
+            conversions=record.conversions,
+            estimated_conversions=estimated,
+            estimated_low=low,
+            estimated_high=high,
+            value_source=value_source,
         )
+        # Kept before the first of its files is there: a run that found a part of them would plan on half a day.
+        if loop is not None:
+            loop.lines.append(line)
+            loop.keep()
+        write_files(settings.landing, record.files)
+        tell(line)
     show(world.days, world.days, "measuring the last day")
     _run(settings, date_of(world.days))
-    return estimate(settings)[0]
+    measured = estimate(settings)[0]
+    if loop is not None:
+        loop.measured = measured
+        loop.keep()
+    return measured
 
 
 def contacts_of(settings: Settings, of_day: date) -> "pa.Table":
@@ -268,7 +373,7 @@ def contacts_of(settings: Settings, of_day: date) -> "pa.Table":
     return pa.concat_tables([*lists, held_out.select(names).cast(CONTACT_COLUMNS)])
 
 
-def estimate(settings: Settings) -> tuple[tuple[float | None, float | None, float | None], str | None]:
+def estimate(settings: Settings) -> tuple[Estimate, str | None]:
     """What the product says of all its campaigns together.
 
     Args:
@@ -294,9 +399,7 @@ def estimate(settings: Settings) -> tuple[tuple[float | None, float | None, floa
     return low_and_high, None if source is None else source[0]
 
 
-def summary(
-    lines: list[SimulatedDay], after: tuple[float | None, float | None, float | None]
-) -> dict[str, float | int | str | None]:
+def summary(lines: list[SimulatedDay], after: Estimate) -> dict[str, float | int | str | None]:
     """The days together.
 
     Args:
@@ -323,24 +426,42 @@ def summary(
 
 
 def write_files(landing: Path, files: Mapping[str, bytes]) -> int:
-    """Writes landing files by their path; returns how many."""
+    """Writes landing files by their path, each whole or not at all; those that are there already are left alone.
+
+    Returns:
+        How many files there are.
+
+    Raises:
+        SimulationStoppedError: If a file is there with other bytes.
+    """
     for path, content in files.items():
         target = landing / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(target, content)
+        elif target.read_bytes() != content:
+            raise SimulationStoppedError(
+                f"{target} is not what this world delivers: it was changed, or written by another version; begin with a new home"
+            )
     return len(files)
 
 
-def _expect_new(settings: Settings, *, close_loop: bool) -> None:
+def _write_whole(file: Path, content: bytes) -> None:
+    # Hidden, so that no run reads it; always of the same name, so that what a kill leaves is written over.
+    scratch = file.with_name(f".{file.name}.writing")
+    scratch.write_bytes(content)
+    sync(scratch)
+    os.replace(scratch, file)
+
+
+def _expect_empty(landing: Path) -> None:
     """Refuses to mix a simulated world with anything else.
 
     Raises:
-        CallError: If the landing folder holds something, or the loop is to be closed over a home that has run.
+        CallError: If the landing folder holds something.
     """
-    if settings.landing.is_dir() and any(settings.landing.iterdir()):
-        raise CallError(f"{settings.landing} is not empty; name a new folder with --landing or --home")
-    if close_loop and (settings.warehouse_file.exists() or settings.decisions_dir.exists()):
-        raise CallError(f"{settings.home} has a history of its own; name a new one with --home")
+    if landing.is_dir() and any(landing.iterdir()):
+        raise CallError(f"{landing} is not empty; name a new folder with --landing or --home")
 
 
 def _run(settings: Settings, of_day: date) -> None:

@@ -282,7 +282,6 @@ def _campaign_row(number: int, brief: Brief, item_ids: list[str]) -> dict[str, o
         "frequency_window_days": 28,
         "holdout_share": brief.holdout,
         "item_ids": item_ids,
-        "segment": f"linked people of the {brief.source} platform who agreed to marketing",
         "status": brief.status,
         "updated_at": midnight(brief.first_day) - 5 * DAY_SECONDS
         if brief.status != "draft"

@@ -68,7 +68,7 @@ def offer_probability(
     Args:
         global_share: Share of the global holdout, in [0, 1).
         campaign_share: Share of the holdout of each row's campaign, in [0, 1), shape (rows,).
-        draw: Probability of the draw that made the row a candidate (`exploration_draw`), in (0, 1], shape (rows,); 1 without.
+        draw: Probability of the draw that made the row a candidate (`exploration`), in (0, 1], shape (rows,); 1 without.
 
     Returns:
         Shape (rows,).
@@ -82,48 +82,6 @@ def offer_probability(
     if not ((np.asarray(draw) > 0) & (np.asarray(draw) <= 1)).all():
         raise ValueError("the probability of a draw must be above 0 and at most 1")
     return np.asarray((1 - global_share) * (1 - campaign_share) * draw, np.float64)
-
-
-def exploration_draw(
-    person: NDArray[np.integer], weight: NDArray[np.float64], explored: NDArray[np.bool_], share: float, seed: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Leaves explored people one candidate each, drawn with known probabilities.
-
-    An explored person's row is kept with probability proportional to its weight, for instance the probability that it is the best
-    one under the posterior (Thompson sampling); all rows of the others are kept. The probability of a row joins both draws: whether
-    a person is explored, and which row. Given the group it is exact, so that off-policy evaluation weighs explored rows by it.
-
-    Args:
-        person: Person of each row, shape (rows,).
-        weight: Weight of each row, >= 0; rows of weight 0 are not drawn. A person whose rows all have weight 0 is not contacted.
-        explored: Whether each person is explored, shape (people,), for instance `held_out(users, "explore/week", share)`.
-        share: Probability with which a person is explored, in [0, 1).
-        seed: Of the draw.
-
-    Returns:
-        Whether each row is kept, and its probability of being kept: `share` times that of the draw if the person is explored, 1 -
-        `share` if not; shape (rows,).
-
-    Raises:
-        ValueError: If a weight is negative or not finite, or the share is out of range.
-
-    Source: Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 25, 1933; the draw by exponential
-    races: Efraimidis and Spirakis, Information Processing Letters 97, 2006.
-    """
-    _check_share(share)
-    if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError("weights of the draw must be finite and at least 0")
-    total = np.bincount(person, weight, len(explored))[person]
-    drawn_with = np.divide(weight, total, out=np.zeros(len(weight)), where=total > 0)
-    race = np.full(len(weight), np.inf)
-    arrivals = np.random.default_rng(seed).exponential(size=len(weight))
-    np.divide(arrivals, weight, out=race, where=weight > 0)
-    order = np.lexsort((race, person))
-    first = order[np.diff(person[order], prepend=-1) != 0]
-    wins = np.zeros(len(weight), bool)
-    wins[first] = np.isfinite(race[first])
-    kept = np.where(explored[person], wins, True)
-    return kept, np.where(explored[person], share * drawn_with, 1 - share)
 
 
 def _check_share(share: float) -> None:

@@ -31,6 +31,8 @@ class LoggedDecisions:
         rewards: Answer to each decision, in any unit, shape (rows,).
         propensities: Probability with which the logging policy chose the action that it chose, in (0, 1], shape (rows,).
         target: Probability with which the policy to be judged chooses that action for the same row, in [0, 1], shape (rows,).
+        people: Number of the person of each row, >= 0, shape (rows,), where rows of a person may go together: standard errors
+            are then clustered by person. By default each row is a person.
 
     Raises:
         ValueError: If shapes differ, there are no rows, or something is not finite or out of its range.
@@ -39,6 +41,7 @@ class LoggedDecisions:
     rewards: Floats
     propensities: Floats
     target: Floats
+    people: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         shape = self.rewards.shape
@@ -47,6 +50,8 @@ class LoggedDecisions:
                 "rewards, propensities and target need one entry for each of at least one row, got shapes "
                 f"{shape}, {self.propensities.shape} and {self.target.shape}"
             )
+        if self.people is not None and (self.people.shape != shape or (self.people < 0).any()):
+            raise ValueError(f"people need one number >= 0 a row, got shape {self.people.shape} for {shape[0]} rows")
         if not np.isfinite(self.rewards).all():
             raise ValueError(
                 f"{_count(~np.isfinite(self.rewards))} rewards are not finite; leave out or fill these rows"
@@ -144,11 +149,14 @@ class PolicyValue:
     Attributes:
         overlap: Diagnostics.
         estimates: By estimator; those that need predictions are there only if predictions were given.
+        ahead: The same, less the mean reward of the log: what the policy would have earned more than what was done. The
+            difference is taken row by row, so that its interval is narrow where both mostly do the same.
         threshold: Threshold of switch doubly robust; None without predictions.
     """
 
     overlap: Overlap
     estimates: dict[EstimatorName, Estimate]
+    ahead: dict[EstimatorName, Estimate]
     threshold: float | None
 
 
@@ -159,9 +167,9 @@ def overlap(log: LoggedDecisions) -> Overlap:
     "Monte Carlo theory, methods and examples", 2013, section 9.3.
     """
     weights = log.weights
-    spread = float(weights.std(ddof=1)) if log.rows > 1 else 0.0
+    error = _standard_error(weights, log.people) or 0.0
     away = abs(float(weights.mean()) - 1.0)
-    chance = float(2 * norm.sf(away * np.sqrt(log.rows) / spread)) if spread > 0 else float(away < 1e-9)
+    chance = float(2 * norm.sf(away / error)) if error > 0 else float(away < 1e-9)
     return Overlap(
         rows=log.rows,
         effective_sample=_effective(weights),
@@ -204,7 +212,7 @@ def direct_method(predicted: PredictedRewards, *, level: float = 0.95) -> Estima
 
     The interval is about which people came, not about whether the model is right, and is too narrow for that reason.
     """
-    return _mean("direct_method", predicted.target, level)
+    return _mean("direct_method", predicted.target, level, None)
 
 
 def ips(log: LoggedDecisions, *, level: float = 0.95) -> Estimate:
@@ -212,7 +220,7 @@ def ips(log: LoggedDecisions, *, level: float = 0.95) -> Estimate:
 
     Source: Horvitz and Thompson, JASA 1952; Strehl et al., "Learning from Logged Implicit Exploration Data", NeurIPS 2010.
     """
-    return _mean("ips", log.weights * log.rewards, level)
+    return _mean("ips", _ips(log), level, log.people)
 
 
 def snips(log: LoggedDecisions, *, level: float = 0.95) -> Estimate:
@@ -222,12 +230,7 @@ def snips(log: LoggedDecisions, *, level: float = 0.95) -> Estimate:
 
     Source: Swaminathan and Joachims, "The Self-Normalized Estimator for Counterfactual Learning", NeurIPS 2015.
     """
-    weights = log.weights
-    if not weights.any():
-        return _refused("snips", "the policy would have chosen none of the logged actions")
-    value = float(weights @ log.rewards / weights.sum())
-    around = weights * (log.rewards - value) / weights.mean()
-    return _interval("snips", value, around, level)
+    return _mean("snips", _snips(log), level, log.people)
 
 
 def doubly_robust(log: LoggedDecisions, predicted: PredictedRewards, *, level: float = 0.95) -> Estimate:
@@ -236,7 +239,7 @@ def doubly_robust(log: LoggedDecisions, predicted: PredictedRewards, *, level: f
     Source: Dudik, Langford and Li, "Doubly Robust Policy Evaluation and Learning", ICML 2011.
     """
     _same_rows(log, predicted)
-    return _mean("doubly_robust", predicted.target + log.weights * (log.rewards - predicted.logged), level)
+    return _mean("doubly_robust", _switched(log, predicted, np.inf), level, log.people)
 
 
 def switch_doubly_robust(
@@ -257,7 +260,7 @@ def switch_doubly_robust(
     _same_rows(log, predicted)
     if not threshold >= 0:
         raise ValueError(f"the threshold must be at least 0, got {threshold}")
-    return _mean("switch_doubly_robust", _switched(log, predicted, threshold), level)
+    return _mean("switch_doubly_robust", _switched(log, predicted, threshold), level, log.people)
 
 
 def switch_threshold(
@@ -332,18 +335,41 @@ def evaluate_policy(
             f"the mean weight is {found.mean_weight:.3f} instead of 1 (p = {found.mean_weight_p:.2g}): propensities are wrong, or "
             "the policy takes actions that were never logged"
         )
-    estimates = [ips(log, level=level), snips(log, level=level)]
+    terms: dict[EstimatorName, Floats | None] = {"ips": _ips(log), "snips": _snips(log)}
     if predicted is not None:
+        _same_rows(log, predicted)
         if threshold is None:
             threshold = switch_threshold(log, predicted)
-        estimates += [
-            direct_method(predicted, level=level),
-            doubly_robust(log, predicted, level=level),
-            switch_doubly_robust(log, predicted, threshold, level=level),
-        ]
-    if reason is not None:
-        estimates = [_refused(one.estimator, reason) for one in estimates]
-    return PolicyValue(found, {one.estimator: one for one in estimates}, None if predicted is None else threshold)
+        terms |= {
+            "direct_method": predicted.target,
+            "doubly_robust": _switched(log, predicted, np.inf),
+            "switch_doubly_robust": _switched(log, predicted, threshold),
+        }
+    estimates, ahead = (
+        {
+            name: _mean(name, None if one is None else one - less, level, log.people)
+            if reason is None
+            else _refused(name, reason)
+            for name, one in terms.items()
+        }
+        for less in (0.0, log.rewards)
+    )
+    return PolicyValue(found, estimates, ahead, None if predicted is None else threshold)
+
+
+def _ips(log: LoggedDecisions) -> Floats:
+    terms: Floats = log.weights * log.rewards
+    return terms
+
+
+def _snips(log: LoggedDecisions) -> Floats | None:
+    """Terms whose mean is the value and whose spread is that of the ratio; None where all weights are 0."""
+    weights = log.weights
+    if not weights.any():
+        return None
+    value = weights @ log.rewards / weights.sum()
+    terms: Floats = value + weights * (log.rewards - value) / weights.mean()
+    return terms
 
 
 def _switched(log: LoggedDecisions, predicted: PredictedRewards, threshold: float) -> Floats:
@@ -367,16 +393,29 @@ def _effective(weights: Floats) -> float:
     return float(scaled.sum() ** 2 / (scaled @ scaled))
 
 
-def _mean(estimator: EstimatorName, terms: Floats, level: float) -> Estimate:
-    return _interval(estimator, float(terms.mean()), terms, level)
-
-
-def _interval(estimator: EstimatorName, value: float, terms: Floats, level: float) -> Estimate:
-    if len(terms) < 2:
-        return _refused(estimator, "one row has no spread to make an interval of")
-    error = float(terms.std(ddof=1) / np.sqrt(len(terms)))
+def _mean(estimator: EstimatorName, terms: Floats | None, level: float, people: NDArray[np.integer] | None) -> Estimate:
+    if terms is None:
+        return _refused(estimator, "the policy would have chosen none of the logged actions")
+    error = _standard_error(terms, people)
+    if error is None:
+        return _refused(estimator, "one row, or one person, has no spread to make an interval of")
+    value = float(terms.mean())
     half = float(norm.ppf((1 + level) / 2)) * error
     return Estimate(estimator, value, value - half, value + half, error)
+
+
+def _standard_error(terms: Floats, people: NDArray[np.integer] | None) -> float | None:
+    """Of the mean of the terms, whose sums by person are independent; None for one person.
+
+    Source: Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 1986.
+    """
+    away = terms - terms.mean()
+    if people is not None:
+        number = np.unique(people, return_inverse=True)[1]
+        away = np.bincount(number, weights=away)
+    if len(away) < 2:
+        return None
+    return float(np.sqrt(len(away) / (len(away) - 1) * (away @ away)) / len(terms))
 
 
 def _refused(estimator: EstimatorName, reason: str) -> Estimate:

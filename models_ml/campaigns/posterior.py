@@ -1,12 +1,11 @@
-"""Rates of cells with few exposures, and choosing between cells while their rates are uncertain.
+"""Rates of cells with few exposures.
 
-Holds the empirical Bayes estimate of rates (a beta prior fitted over the cells of a kind or segment, the posterior of each
-cell) and Thompson sampling for the share of contacts that explores. What a cell is (segment x kind, campaign x item) is
-decided by the caller; experiments with a control group are in `lift`.
+Holds the empirical Bayes estimate of rates: a beta prior fitted over the cells of a kind or segment, and the posterior of each
+cell. What a cell is (segment x kind, campaign x item) is decided by the caller; experiments with a control group are in `lift`,
+choosing while rates are uncertain is in `exploration`.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -22,7 +21,6 @@ PriorMethod = Literal["marginal_likelihood", "moments"]
 # Prior exposures (alpha + beta) between which a prior is sought; at the upper end the cells are told apart by nothing but chance.
 LEAST_STRENGTH = 1e-2
 MOST_STRENGTH = 1e6
-_BLOCK_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,61 +222,6 @@ def posterior(
     return Posterior(
         first, second, first / (first + second), beta.ppf(tail, first, second), beta.isf(tail, first, second)
     )
-
-
-def thompson_choices(rates: Posterior, people: int, *, seed: int, values: Floats | None = None) -> NDArray[np.int64]:
-    """One cell for each person by Thompson sampling: the best by one draw of all rates, a new draw for each person.
-
-    Args:
-        rates: Posteriors of the cells that are chosen between, shape (cells,).
-        people: Number of people.
-        seed: The same seed gives the same choices; more people leave the choices of the first ones as they are.
-        values: What an answer is worth in each cell, shape (cells,); by default the same in all.
-
-    Returns:
-        Index of the cell of each person, shape (people,).
-
-    Source: Thompson, Biometrika 1933; Chapelle and Li, "An Empirical Evaluation of Thompson Sampling", NeurIPS 2011.
-    """
-    if not len(rates.alpha):
-        raise ValueError("there is no cell to choose")
-    if people < 0:
-        raise ValueError(f"the number of people must not be negative, got {people}")
-    blocks = [np.argmax(drawn, axis=1) for drawn in _drawn(rates, people, seed, values)]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
-
-
-def thompson_propensities(rates: Posterior, *, draws: int = 20_000, seed: int, values: Floats | None = None) -> Floats:
-    """Probability with which `thompson_choices` chooses each cell, for the log.
-
-    By simulation, and never 0, which a logged action cannot have had: (times chosen + 1 / cells) / (draws + 1).
-
-    Args:
-        rates: As in `thompson_choices`.
-        draws: Number of simulated people; the standard error is at most 0.5 / sqrt(draws).
-        seed: Seed of the simulation; take another than that of the choices.
-        values: As in `thompson_choices`.
-
-    Returns:
-        Shape (cells,), summing to 1.
-    """
-    if draws < 1:
-        raise ValueError(f"at least one draw is needed, got {draws}")
-    cells = len(rates.alpha)
-    chosen = np.bincount(thompson_choices(rates, draws, seed=seed, values=values), minlength=cells)
-    return (chosen.astype(np.float64) + 1.0 / cells) / (draws + 1.0)
-
-
-def _drawn(rates: Posterior, people: int, seed: int, values: Floats | None) -> Iterator[Floats]:
-    """Blocks of draws, people x cells, of at most `_BLOCK_BYTES`; the stream of draws does not depend on the blocks."""
-    if values is not None and values.shape != rates.alpha.shape:
-        raise ValueError(f"values need one entry for each of {len(rates.alpha)} cells, got shape {values.shape}")
-    random = np.random.default_rng(seed)
-    cells = len(rates.alpha)
-    rows = max(1, _BLOCK_BYTES // (8 * cells))
-    for start in range(0, people, rows):
-        drawn = random.beta(rates.alpha, rates.beta, size=(min(rows, people - start), cells))
-        yield drawn if values is None else drawn * values
 
 
 def _by_moments(hits: Floats, trials: Floats) -> BetaPrior:

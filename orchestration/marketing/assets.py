@@ -25,7 +25,9 @@ from orchestration.marketing import charts
 from orchestration.marketing.hand_over import hand_over
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.marketing.measuring import measure, write_measurement
+from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import make_plan, write_plan
+from orchestration.marketing.policies import measure_policies, write_policies
 from orchestration.marketing.proposing import propose, write_proposals
 from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.dbt import source_description, source_schema
@@ -35,7 +37,7 @@ from orchestration.settings import Settings
 
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
-_MEASURED = ("result", "day", "lift", "attribution", "rate")
+_MEASURED = ("result", "day", "lift", "attribution", "rate", "policy")
 _DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
@@ -93,10 +95,10 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
     """
     ledger = DecisionLedger(settings.decisions_dir)
 
-    # Nothing of the warehouse is read, but the build file must have been made.
+    # Of the warehouse only whose accounts are whose is read.
     @multi_asset(
         name="past",
-        specs=[_spec(f"past_{name}", _keys("core.dim_campaign")) for name in ("plan", "contact")],
+        specs=[_spec(f"past_{name}", _keys("intermediate.int_account__contactable")) for name in ("plan", "contact")],
         pool=WRITER_POOL,
     )
     def past(context: AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[MaterializeResult[Any]]:
@@ -111,7 +113,10 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
     )
     def measured(context: AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[MaterializeResult[Any]]:
         with retried_when_transient(), warehouse.writer() as connection:
-            write_measurement(connection, measure(connection))
+            known = read_outcomes(connection)
+            write_measurement(connection, measure(connection, known))
+            policies = measure_policies(connection, known)
+            write_policies(connection, policies.table)
             yield from _written(
                 connection,
                 {
@@ -123,6 +128,10 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
                     "measured_lift": {"reliability": charts.reliability_picture(connection)},
                     "measured_attribution": {},
                     "measured_rate": {},
+                    "measured_policy": {
+                        "policies": charts.policy_picture(connection),
+                        "qini": charts.qini_picture(policies.decisions),
+                    },
                 },
             )
 
@@ -140,10 +149,11 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
                 artifacts,
                 settings,
                 data_version=data_version(connection, settings),
-                committed=ledger.committed_dates(),
+                committed=ledger.commitments(),
             )
             write_plan(connection, plan)
-            yield from _written(connection, {f"decided_{name}": {} for name in _DECIDED})
+            seen = {"eligibility": {"reach": charts.planned_picture(connection)}}
+            yield from _written(connection, {f"decided_{name}": seen.get(name, {}) for name in _DECIDED})
         context.log.info("%s %s", "planned" if is_new else "found", plan.address)
         artifacts.prune("plan", keep=settings.keep_publications)
 

@@ -90,11 +90,19 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
         elif kind == "stock":
             if item is None:
                 raise CampaignLimitError(f"{row}: a stock needs an item_key, for instance knowledge:c001")
+            if not _knows(connection, "core.dim_item", "item_key", item):
+                raise CampaignLimitError(f"{row}: no item {item!r}; core.dim_item has the keys")
             stock[item] = WindowedAmount(amount, window)
         else:
             if segment is None:
                 raise CampaignLimitError(f"{row}: a minimum reach needs a segment_key of marketing.segment")
+            if not _knows(connection, "marketing.segment", "segment_key", segment):
+                raise CampaignLimitError(f"{row}: no segment {segment!r}; marketing.segment has the keys")
             reach[segment] = int(amount)
     return CampaignLimits(
         shares["global_holdout"], shares["exploration_share"], tuple(total), tuple(caps), stock, reach
     )
+
+
+def _knows(connection: duckdb.DuckDBPyConnection, table: str, column: str, key: str) -> bool:
+    return bool(connection.execute(f"select 1 from {table} where {column} = ? limit 1", [key]).fetchall())

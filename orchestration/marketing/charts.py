@@ -1,21 +1,25 @@
 """Pictures of campaigns, as bytes for a report and as metadata of an asset.
 
-Holds how figures are drawn and which rows they are drawn from; what the figures are is decided in `measuring` and `planning`.
+Holds how figures are drawn and which rows they are drawn from; what the figures are is decided in `measuring`, `policies`
+and `planning`.
 """
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
 import numpy as np
 from dagster import MetadataValue
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models_ml.campaigns.qini import qini_curve
 from models_ml.campaigns.reliability import reliability
+from orchestration.marketing.policies import Decisions
 
 _EFFECT, _OTHER, _INK, _HARM = "#2a9d76", "#b8c2cc", "#1f2933", "#c05621"
 _DOTS_PER_INCH = 100
@@ -90,43 +94,85 @@ order by contacts.contact_key
 """
 
 
-def lift_png(
-    names: Sequence[str], lift: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+# People of the present plan, each counted once, by how far they come.
+_PLANNED = """
+select
+    count(distinct user_key),
+    count(distinct user_key) filter (where code in ('eligible', 'global_holdout', 'campaign_holdout')),
+    count(distinct user_key) filter (where code = 'eligible'),
+    (select count(distinct user_key) from marketing.decided_contact where arm = 'treatment')
+from marketing.decided_eligibility
+where code != 'outside_segment'
+"""
+
+# Money of one currency, that of most decisions, on one scale.
+_POLICIES = """
+with ranked as (
+    select *, dense_rank() over (order by decisions desc, currency) as place
+    from (select currency, max(decisions) as decisions from marketing.measured_policy group by all)
+)
+
+select
+    replace(policies.policy, '_', ' '),
+    policies.difference,
+    policies.difference_low,
+    policies.difference_high,
+    policies.currency
+from marketing.measured_policy as policies
+inner join ranked on policies.currency = ranked.currency and ranked.place = 1
+where policies.estimator = 'doubly_robust' and policies.difference is not null
+order by policies.difference, policies.policy
+"""
+
+
+def forest_png(
+    names: Sequence[str],
+    middle: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    *,
+    title: str,
+    label: str,
+    digits: str = "+.1f",
 ) -> bytes | None:
-    """Forest of lifts with their intervals, green where it excludes zero from above and red from below.
+    """Forest of differences with their intervals, green where it excludes zero from above and red from below.
 
     Args:
-        names: Names of the campaigns, from the bottom up.
-        lift: Lift of each in percentage points, shape (campaigns,).
+        names: What is compared, from the bottom up.
+        middle: Difference of each, shape (names,).
         low: Lower bounds.
         high: Upper bounds.
+        title: Of the picture.
+        label: Of the axis: what the difference is, and its unit.
+        digits: Format of the figures.
 
     Returns:
-        The picture; None without campaigns.
+        The picture; None without names.
     """
     if not names:
         return None
     figure = Figure(figsize=(7.0, 1.1 + 0.34 * len(names)), layout="constrained")
     axis = figure.subplots()
-    for position, (middle, lower, upper) in enumerate(zip(lift, low, high, strict=True)):
+    for position, (found, lower, upper) in enumerate(zip(middle, low, high, strict=True)):
         colour = _EFFECT if lower > 0 else _HARM if upper < 0 else _INK
         axis.plot([lower, upper], [position, position], color=colour, linewidth=2)
-        axis.plot(middle, position, "o", color=colour, markersize=6)
-        axis.annotate(f"{middle:+.1f}", (upper, position), (6, -3), textcoords="offset points", fontsize=8)
+        axis.plot(found, position, "o", color=colour, markersize=6)
+        axis.annotate(f"{found:{digits}}", (upper, position), (6, -3), textcoords="offset points", fontsize=8)
     axis.axvline(0, color=_INK, linewidth=0.8, linestyle="--", zorder=0)
     axis.set_yticks(range(len(names)), list(names), fontsize=9)
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.margins(x=0.08)
-    axis.set_xlabel("percentage points more people who convert than among the held out, 95 % interval", fontsize=8)
-    return _drawn(figure, axis, "What each campaign caused")
+    axis.set_xlabel(label, fontsize=8)
+    return _drawn(figure, axis, title)
 
 
-def reach_png(stages: Sequence[str], people: Sequence[int]) -> bytes | None:
+def reach_png(stages: Sequence[str], people: Sequence[int], *, title: str) -> bytes | None:
     """Funnel of how many are left at each stage, with the share of the stage before.
 
     Args:
         stages: Names of the stages, the widest first.
         people: How many each holds.
+        title: Of the picture.
 
     Returns:
         The picture; None if the first stage is empty.
@@ -145,14 +191,14 @@ def reach_png(stages: Sequence[str], people: Sequence[int]) -> bytes | None:
     axis.invert_yaxis()
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
-    return _drawn(figure, axis, "How far campaigns reach")
+    return _drawn(figure, axis, title)
 
 
-def pacing_png(spent: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> bytes | None:
+def pacing_png(spent: Mapping[str, tuple[Sequence[date], Sequence[float]]]) -> bytes | None:
     """Share of the budget that is spent, day by day.
 
     Args:
-        spent: By name of the campaign, its days and the share of its budget that was spent up to each, in [0, 1].
+        spent: By name of the campaign, its days in their order and the share of its budget that was spent up to each, in [0, 1].
 
     Returns:
         The picture; None without a campaign that has a budget.
@@ -160,9 +206,18 @@ def pacing_png(spent: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> by
     if not spent:
         return None
     figure = Figure(figsize=(7.0, 3.2), layout="constrained")
-    axis = figure.subplots()
-    for name, (days, shares) in list(spent.items())[-_MOST_CAMPAIGNS:]:
-        axis.plot(days, 100 * np.asarray(shares), linewidth=1.8, label=name)
+    # Of matplotlib's axes and dates no type says that an axis takes days.
+    axis: Any = figure.subplots()
+    newest = dict(list(spent.items())[-_MOST_CAMPAIGNS:])
+    for name, (days, shares) in newest.items():
+        axis.plot(days, 100 * np.asarray(shares), linewidth=1.8, marker="o", markersize=2.5, label=name)
+    # A line of one day is a dot, and would have an axis of years.
+    axis.set_xlim(
+        min(days[0] for days, _ in newest.values()) - timedelta(days=1),
+        max(days[-1] for days, _ in newest.values()) + timedelta(days=1),
+    )
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=8))  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))  # type: ignore[no-untyped-call]
     axis.set_ylim(bottom=0)
     axis.set_ylabel("% of the budget", fontsize=8)
     axis.tick_params(axis="x", labelsize=8, rotation=30)
@@ -200,8 +255,8 @@ def qini_png(
     """Incremental conversions by share of people contacted, best first; the dashed line is a random ranking.
 
     Args:
-        rankings: Score of each person by name of the ranking, each of shape (people,).
-        treated: Whether each was contacted, shape (people,).
+        rankings: Score of each person by name of the ranking, at most four, each of shape (people,).
+        treated: Whether each was contacted, by a lot of the same probability for all, shape (people,).
         responded: Whether each converted, shape (people,).
 
     Returns:
@@ -211,34 +266,72 @@ def qini_png(
         return None
     figure = Figure(figsize=(5.4, 3.8), layout="constrained")
     axis = figure.subplots()
+    end = 0.0
     for (name, scores), colour in zip(rankings.items(), (_EFFECT, _HARM, _INK, _OTHER), strict=False):
         curve = qini_curve(scores, treated, responded)
         axis.plot(100 * curve.share, curve.gain, color=colour, linewidth=1.8, label=name)
         end = float(curve.gain[-1])
     axis.plot([0, 100], [0, end], color=_INK, linestyle="--", linewidth=1, label="random")
-    axis.set_xlabel("% of people contacted, best first", fontsize=8)
+    axis.set_xlabel("% contacted, best first", fontsize=8)
     axis.set_ylabel("incremental conversions", fontsize=8)
     axis.legend(fontsize=8, frameon=False)
-    return _drawn(figure, axis, "Whom does contact move?")
+    return _drawn(figure, axis, f"Whom does contact move? ({len(treated):,} decisions)")
 
 
 def lift_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The forest of the measured campaigns."""
-    rows = connection.execute(_LIFTS).fetchall()
-    lift, low, high = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2, 3))
-    return _shown("lift", lift_png([row[0] for row in rows], lift, low, high), "No campaign can be compared yet.")
+    picture = _forest(
+        connection.execute(_LIFTS).fetchall(),
+        title="What each campaign caused",
+        label="percentage points more people who convert than among the held out, 95 % interval",
+    )
+    return _shown("lift", picture, "No campaign can be compared yet.")
+
+
+def policy_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
+    """The forest of the policies that decisions can judge, doubly robust."""
+    rows = connection.execute(_POLICIES).fetchall()
+    currency = rows[0][4] if rows else ""
+    picture = _forest(
+        [row[:4] for row in rows],
+        title="What other rules of contact would have earned",
+        label=f"{currency} per decision more than what was done, 95 % interval",
+        digits="+.3g",
+    )
+    return _shown("policies", picture, "No policy can be judged by the decisions so far.")
+
+
+def qini_picture(decisions: Decisions) -> MetadataValue[Any]:
+    """How well the plans ranked people, by what became of those whom the lot treated alike: the largest group of one propensity."""
+    at = np.flatnonzero(decisions.known)
+    if len(at):
+        _, group, size = np.unique(decisions.propensity[at].round(9), return_inverse=True, return_counts=True)
+        at = at[group == size.argmax()]
+    picture = qini_png(
+        {"predicted uplift": decisions.uplift[at], "predicted conversion": decisions.p_conversion[at]},
+        decisions.treated[at],
+        decisions.converted[at],
+    )
+    return _shown("qini", picture, "No decision of both arms could be followed for 30 days yet.")
 
 
 def reach_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The funnel of all measured campaigns together."""
-    (row,) = connection.execute(_REACH).fetchall()
     stages = ("to be contacted", "reached", "clicked", "converted")
-    return _shown("reach", reach_png(stages, [int(number or 0) for number in row]), "Nobody has been contacted yet.")
+    picture = _funnel(connection, _REACH, stages, title="How far campaigns reach")
+    return _shown("reach", picture, "Nobody has been contacted yet.")
+
+
+def planned_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
+    """The funnel of the present plan: of the people whom campaigns are for, those whom it contacts."""
+    stages = ("addressed", "may be contacted", "not held out", "planned")
+    picture = _funnel(connection, _PLANNED, stages, title="How far the plan reaches")
+    return _shown("reach", picture, "No campaign that can be planned is for anybody.")
 
 
 def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """What the campaigns have spent of their budgets."""
-    spent: dict[str, tuple[list[Any], list[float]]] = {}
+    spent: dict[str, tuple[list[date], list[float]]] = {}
     for name, day, share in connection.execute(_PACING).fetchall():
         days, shares = spent.setdefault(name, ([], []))
         days.append(day)
@@ -253,6 +346,18 @@ def reliability_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[
         np.asarray(rows["p_conversion"], dtype=np.float64), np.asarray(rows["is_converted"], dtype=bool)
     )
     return _shown("reliability", picture, "No contact that was handed over could be followed for 30 days yet.")
+
+
+def _forest(rows: Sequence[tuple[Any, ...]], **words: str) -> bytes | None:
+    """Forest of rows of name, difference, lower and upper bound."""
+    middle, low, high = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2, 3))
+    return forest_png([row[0] for row in rows], middle, low, high, **words)
+
+
+def _funnel(connection: duckdb.DuckDBPyConnection, query: str, stages: Sequence[str], *, title: str) -> bytes | None:
+    """Funnel of a query with one row, a column a stage."""
+    (row,) = connection.execute(query).fetchall()
+    return reach_png(stages, [int(number or 0) for number in row], title=title)
 
 
 def _drawn(figure: Figure, axis: Any, title: str) -> bytes:

@@ -30,12 +30,14 @@ Floats = NDArray[np.float64]
 RECENT_DAYS, ACTIVE_DAYS = 14, 90
 # Days after a contact in which a conversion counts as its answer, in both arms.
 ANSWER_DAYS = 30
+# Days after which most answers have come.
+FOLLOWED_DAYS = 7
 # Contacts of more than this many days ago say little of today's people, and are many.
 HISTORY_DAYS = 365
 # Segments by which answers differ; each person is in one of them.
 _SEGMENTS = "lifecycle:joined:"
 
-_TABLES = ("plan_person", "plan_alias", "plan_access", "plan_earlier", "plan_owned", "plan_pair")
+_TABLES = ("plan_person", "plan_access", "plan_earlier", "plan_owned", "plan_pair")
 
 _PERSON = """
 create or replace temp table plan_person as
@@ -43,16 +45,6 @@ select
     cast(row_number() over (order by user_key) - 1 as bigint) as person,
     user_key
 from core.dim_user
-"""
-
-# A person's key is that of their smallest account, so it still finds them after their accounts were joined with others.
-_ALIAS = """
-create or replace temp table plan_alias as
-select accounts.account_key as user_key, people.person
-from intermediate.int_account__contactable as accounts
-inner join plan_person as people on accounts.user_key = people.user_key
-union
-select user_key, person from plan_person
 """
 
 # A person may be contacted if one account of the platform may; what the others say is already in the permission of that one.
@@ -93,7 +85,7 @@ select
     promised.arm = 'treatment' as is_treated,
     coalesce(promised.cost, 0) as cost
 from promised
-left join plan_alias as people on promised.user_key = people.user_key
+left join plan_person as people on promised.user_key = people.user_key
 union all
 select
     people.person,
@@ -302,6 +294,34 @@ qualify row_number() over (partition by pair order by place, score desc, item) <
 order by pair, place, score desc, item
 """
 
+_SETTLED = """
+with runs as (
+    select as_of from raw.run
+),
+
+planned as (
+    select
+        contacts.campaign_key,
+        contacts.user_key
+    from marketing.past_contact as contacts
+    cross join runs
+    where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
+)
+
+select
+    campaigns.slot,
+    people.person,
+    arg_min(exposures.arm, (exposures.shown_at, exposures.exposure_key)) = 'treatment' as is_treated
+from core.fct_exposure as exposures
+inner join plan_campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
+inner join plan_person as people on exposures.user_key = people.user_key
+anti join planned on exposures.campaign_key = planned.campaign_key and exposures.user_key = planned.user_key
+cross join runs
+where exposures.shown_at <= runs.as_of
+group by all
+order by campaigns.slot, people.person
+"""
+
 _KNOWN = """
 with runs as (
     select as_of from raw.run
@@ -378,7 +398,7 @@ contacts as (
             range between to_days($recent) preceding and current row exclude group
         ) as recent_contacts
     from marketing.past_contact as past
-    inner join plan_alias as people on past.user_key = people.user_key
+    inner join plan_person as people on past.user_key = people.user_key
     inner join core.dim_campaign as campaigns on past.campaign_key = campaigns.campaign_key
     cross join runs
     where
@@ -477,12 +497,29 @@ class Pairs:
     Attributes:
         slot: Campaign, its place among the planned ones, shape (pairs,).
         person: Number of the person, same shape.
-        code: Index into `eligibility.CODES` before any holdout, same shape.
+        code: Index into `eligibility.CODES`, before any holdout as it is read, same shape.
+        takes_part: Whether the pair takes part in the choice, same shape; nobody's does as it is read.
     """
 
     slot: Ints
     person: Ints
     code: NDArray[np.int8]
+    takes_part: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class SettledArms:
+    """People whose arm in a campaign was drawn by whoever delivered to them, before any plan did; all of shape (rows,).
+
+    Attributes:
+        slot: Campaign, its place among the planned ones.
+        person: Number of the person.
+        is_treated: Arm of the first delivered exposure.
+    """
+
+    slot: Ints
+    person: Ints
+    is_treated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -550,7 +587,6 @@ class CandidateReader:
     def __enter__(self) -> "CandidateReader":
         """Numbers people and collects earlier contacts."""
         self._connection.execute(_PERSON)
-        self._connection.execute(_ALIAS)
         self._connection.execute(_ACCESS)
         self._connection.execute(_EARLIER, {"plan_id": self._plan_id, "no_channel": NO_CHANNEL})
         return self
@@ -574,6 +610,16 @@ class CandidateReader:
             self._connection.execute(
                 "select campaign_key, sum(cost) from plan_earlier where is_treated and contact_date >= ? group by all",
                 [since or date.min],
+            ).fetchall()
+        )
+
+    def followed_contacts(self) -> dict[str, int]:
+        """Contacts delivered or handed over that answers may have come to, by campaign."""
+        return dict(
+            self._connection.execute(
+                "select campaign_key, count(*) from plan_earlier cross join raw.run as runs "
+                "where is_treated and not_before <= runs.as_of - to_days($days) group by all",
+                {"days": FOLLOWED_DAYS},
             ).fetchall()
         )
 
@@ -625,7 +671,14 @@ class CandidateReader:
             for name in found.column_names
             if name not in ("slot", "person")
         }
-        return Pairs(_ints(found, "slot"), _ints(found, "person"), eligibility_codes(found.num_rows, flags))
+        nobody = np.zeros(found.num_rows, bool)
+        return Pairs(_ints(found, "slot"), _ints(found, "person"), eligibility_codes(found.num_rows, flags), nobody)
+
+    def settled_arms(self) -> SettledArms:
+        """People with delivered exposures of a planned campaign, of either arm, and no contact of an earlier plan in it."""
+        with self._tables([True] * len(self._briefs), np.ones(len(self._items), bool)):
+            found = self._connection.execute(_SETTLED, {"plan_id": self._plan_id}).to_arrow_table()
+        return SettledArms(_ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"))
 
     def offers(self, slot: Ints, person: Ints, available: NDArray[np.bool_], most: int) -> Offers:
         """What each pair would be shown; `pairs` must have been read before.

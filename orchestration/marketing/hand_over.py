@@ -134,7 +134,8 @@ def commit_plan(ledger: DecisionLedger, plan: Artifact) -> tuple[date, ...]:
     (row,) = plan.table("plan").to_pylist()
     contacts = plan.table("contact").select(CONTACT_SCHEMA.names).cast(CONTACT_SCHEMA)
     of_days = pc.is_in(contacts["contact_date"], pa.array(days, pa.date32()))
-    ledger.commit(plan.address, {**row, "handed_dates": days}, contacts.filter(of_days))
+    document = {**row, "handed_dates": days, "made_from": plan.document.get("made_from", plan.address)}
+    ledger.commit(plan.address, document, contacts.filter(of_days))
     return tuple(days)
 
 

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +30,18 @@ class DateCommittedError(ValueError):
     """Another plan has handed over one of the days already; the message names both."""
 
     exit_status = 1
+
+
+class Commitment(NamedTuple):
+    """Who has handed over a day.
+
+    Attributes:
+        plan_id: The plan.
+        made_from: Identity of the data and settings that it was made from.
+    """
+
+    plan_id: str
+    made_from: str
 
 
 class DecisionLedger:
@@ -49,7 +61,8 @@ class DecisionLedger:
     def documents(self) -> dict[str, dict[str, Any]]:
         """What describes each plan, in order of its point in time.
 
-        A document holds the columns of `PLAN_SCHEMA`, times and dates as ISO 8601 text, and `handed_dates`: the days committed.
+        A document holds the columns of `PLAN_SCHEMA`, times and dates as ISO 8601 text, `handed_dates`: the days committed, and
+        `made_from`: the identity of the data and settings.
         """
         found = [json.loads(path.read_text()) for path in self.root.glob(f"[!.]*/{_DOCUMENT}")]
         return {document["plan_id"]: document for document in sorted(found, key=_in_time)}
@@ -67,7 +80,15 @@ class DecisionLedger:
 
     def committed_dates(self) -> set[date]:
         """Days that were handed over, with or without a contact."""
-        return {date.fromisoformat(day) for document in self.documents().values() for day in document["handed_dates"]}
+        return set(self.commitments())
+
+    def commitments(self) -> dict[date, Commitment]:
+        """The plan of every day that was handed over."""
+        return {
+            date.fromisoformat(day): Commitment(plan_id, document.get("made_from", plan_id))
+            for plan_id, document in self.documents().items()
+            for day in document["handed_dates"]
+        }
 
     def commit(self, plan_id: str, document: Mapping[str, Any], contacts: pa.Table) -> bool:
         """Adds what a plan hands over; it appears whole or not at all, and survives a power failure once this returns.
@@ -113,10 +134,10 @@ class DecisionLedger:
         return True
 
     def load(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Makes `marketing.past_contact` and `marketing.past_plan` equal to the ledger.
+        """Makes `marketing.ledger_contact` and `marketing.past_plan` equal to the ledger, and the view `marketing.past_contact`.
 
         Only plans that the build file does not know yet are read, so the cost grows with what is new; rows of plans that the
-        ledger does not hold go.
+        ledger does not hold go. The view has the contacts under the keys that their people have now.
 
         Args:
             connection: Writer of the build file.
@@ -147,11 +168,15 @@ class DecisionLedger:
             for plan_id in new:
                 # By name, so that a plan that was handed over before a column was added reads as NULL there.
                 connection.execute(
-                    "insert into marketing.past_contact by name from read_parquet(?)",
+                    "insert into marketing.ledger_contact by name from read_parquet(?)",
                     [str(self.root / plan_id / _CONTACTS)],
                 )
             rows = pa.Table.from_pylist([_plan_row(documents[plan_id]) for plan_id in new], PLAN_SCHEMA)
             _insert(connection, "insert into marketing.past_plan by name from ledger_rows", rows)
+            if _is_table(connection, "past_contact"):
+                # As it was in a build file of before it was a view.
+                connection.execute("drop table marketing.past_contact")
+            connection.execute(_PAST_CONTACT)
         except BaseException:
             connection.execute("rollback")
             raise
@@ -160,7 +185,15 @@ class DecisionLedger:
         return int(count)
 
 
-_TABLES = {"past_contact": CONTACT_SCHEMA, "past_plan": PLAN_SCHEMA}
+_TABLES = {"ledger_contact": CONTACT_SCHEMA, "past_plan": PLAN_SCHEMA}
+
+# A person's key is that of their smallest account, so it still finds them after their accounts were joined with others, or parted.
+_PAST_CONTACT = """
+create or replace view marketing.past_contact as
+select contacts.* replace (coalesce(accounts.user_key, contacts.user_key) as user_key)
+from marketing.ledger_contact as contacts
+left join intermediate.int_account__contactable as accounts on contacts.user_key = accounts.account_key
+"""
 
 
 def _in_time(document: Mapping[str, Any]) -> tuple[str, list[str], str]:
@@ -207,3 +240,10 @@ def _is_kept(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema
 def _insert(connection: duckdb.DuckDBPyConnection, statement: str, rows: pa.Table) -> None:
     with registered(connection, ledger_rows=rows):
         connection.execute(statement)
+
+
+def _is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    ((found,),) = connection.execute(
+        "select count(*) from duckdb_tables() where schema_name = 'marketing' and table_name = ?", [name]
+    ).fetchall()
+    return bool(found)

@@ -28,7 +28,6 @@ from orchestration.marketing.outcomes import (
     Outcomes,
     campaign_of_subjects,
     flags,
-    read_outcomes,
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
@@ -492,13 +491,13 @@ class Measured:
     rate: pa.Table
 
 
-def measure(connection: duckdb.DuckDBPyConnection) -> Measured:
+def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
     """Everything that campaigns have caused, up to as_of.
 
     Args:
         connection: To the build file, after the load of the ledger; nothing is written.
+        known: From `read_outcomes`.
     """
-    known = read_outcomes(connection)
     with registered(
         connection,
         campaign=known.campaigns,

@@ -3,8 +3,8 @@
 Holds the SQL that turns contacts, exposures, responses and facts into subjects, conversions and outcomes, all up to as_of. What
 follows from them is in `measuring`.
 
-A **subject** is a person in a campaign, from their first contact on: of the ledger's contacts the first in either arm, else the
-first delivered exposure. A **conversion** is a purchase of one of the campaign's items (of anything on its target platform if it
+A **subject** is a person in a campaign, from their first contact on: a contact of the ledger or a delivered exposure, of either
+arm. A **conversion** is a purchase of one of the campaign's items (of anything on its target platform if it
 names none) that was not refunded, or a `conversion` response with no such purchase within a day of it.
 """
 
@@ -73,7 +73,7 @@ cross join holdouts
 order by campaigns.campaign_key
 """
 
-# Someone erased is no member of dim_user any more and is no subject: nothing of them is known.
+# Who is not known any more is no subject.
 _SUBJECTS = """
 with runs as (
     select as_of, time_zone from raw.run
@@ -122,7 +122,7 @@ started as (
     qualify
         row_number() over (
             partition by contacts.campaign_key, contacts.user_key
-            order by contacts.is_promised desc, contacts.started_at, contacts.arm, contacts.channel
+            order by contacts.started_at, contacts.is_promised desc, contacts.arm, contacts.channel
         ) = 1
 ),
 

@@ -16,7 +16,7 @@ looked at, and if there are still more rows than `MOST_ROWS`, each on a part of 
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,14 +40,16 @@ from models_ml.campaigns.allocation import (
 )
 from models_ml.campaigns.allocation_problem import Candidates, ContactCap, Contacts, Limits, Problem
 from models_ml.campaigns.eligibility import CODES, ELIGIBLE
-from models_ml.campaigns.holdout import exploration_draw, held_out, offer_probability
+from models_ml.campaigns.exploration import exploration_draw, thompson_probabilities
+from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs, within_reach
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
-from orchestration.marketing.contact_candidates import CandidateReader, Offers, Pairs
+from orchestration.marketing.contact_candidates import CandidateReader, Offers, Pairs, SettledArms
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
+from orchestration.marketing.ledger import Commitment
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.resources.warehouse import registered
 from orchestration.settings import Settings
@@ -60,10 +62,14 @@ MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
 _ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
+# How many contacts of its own tell as much of a campaign as what its kind and its people's scores let expect; and the least number
+# of answers that an estimate is taken to rest on, so that what is drawn for exploration stays of a size that can be true.
+CONTACTS_OF_A_GUESS, _LEAST_ANSWERS = 200.0, 0.5
 
 TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
 _CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
+_NO_ARM = -1
 
 CAMPAIGN_SCHEMA = pa.schema(
     [
@@ -132,7 +138,7 @@ def make_plan(
     settings: Settings,
     *,
     data_version: str,
-    committed: Set[date],
+    committed: Mapping[date, Commitment],
 ) -> tuple[Artifact, bool]:
     """Plans the days after `as_of`, unless that was done before.
 
@@ -141,7 +147,7 @@ def make_plan(
         artifacts: Where plans are kept.
         settings: Days that are planned and handed over, and the seed. With an explicit `as_of` nothing is handed over.
         data_version: Identity of what the warehouse holds.
-        committed: Days that were handed over before; nothing is planned for them any more.
+        committed: Days that were handed over before, and by whom; nothing is planned for them any more.
 
     Returns:
         The artifact, its address the `plan_id`, with the tables `contact`, `plan`, `campaign`, `eligibility` and `limit`; and
@@ -151,24 +157,38 @@ def make_plan(
         CampaignLimitError: If a row of the seed `campaign_limits` cannot be kept. A campaign that cannot be planned does not
             stop the others; what is wrong with it stands in `campaign`.
     """
-    address = artifacts.address(
-        "plan",
-        inputs=[data_version],
-        code=code_version(),
-        parameters={
-            "plan_days": settings.plan_days,
-            "handover_days": settings.handover_days,
-            "seed": settings.seed,
-            "hands_over": settings.as_of is None,
-        },
-    )
+    parameters: dict[str, Any] = {
+        "plan_days": settings.plan_days,
+        "handover_days": settings.handover_days,
+        "seed": settings.seed,
+        "hands_over": settings.as_of is None,
+    }
+
+    def address_of(parameters: Mapping[str, Any]) -> str:
+        return artifacts.address("plan", inputs=[data_version], code=code_version(), parameters=parameters)
+
+    made_from = address_of(parameters)
+    dates = _days_after(connection, settings.plan_days)
+    # What others have handed over of the days that this plan would, it cannot; so it is another plan.
+    taken = [
+        str(day) for day in dates[: settings.handover_days] if committed.get(day, (None, made_from))[1] != made_from
+    ]
+    address = address_of(parameters | {"handed_over_by_others": taken}) if taken else made_from
     found = artifacts.find(address)
     if found is not None:
         return found, False
-    tables, handed = _Planner(connection, settings, address, committed).plan()
+    free = [committed.get(day, (address,))[0] == address for day in dates]
+    tables, handed = _Planner(connection, settings, address, dates, free).plan()
     (row,) = tables["plan"].to_pylist()
-    document = {**row, "handed_dates": handed}
+    document = {**row, "handed_dates": handed, "made_from": made_from}
     return artifacts.put(address, document=document, tables=tables), True
+
+
+def _days_after(connection: duckdb.DuckDBPyConnection, count: int) -> list[date]:
+    """The calendar days of the run's time zone that follow the day of `as_of`."""
+    ((as_of, time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
+    today = as_of.replace(tzinfo=UTC).astimezone(ZoneInfo(time_zone)).date()
+    return [today + timedelta(days=1 + day) for day in range(count)]
 
 
 def write_plan(connection: duckdb.DuckDBPyConnection, plan: Artifact) -> int:
@@ -194,7 +214,7 @@ class _Offered:
         slot, person, item: Campaign, person and item.
         score_share: Share of the campaign's scores below this one.
         valuation: What contacts are worth.
-        value: Expected value less cost.
+        value: Expected value less cost; of an offer that exploration drew what it was where it won.
         kept: Whether exploration left the offer.
         draw: Probability with which it did.
         explored: Whether each person is explored, shape (people,).
@@ -235,20 +255,16 @@ class _Planner:
     """One making of a plan."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: Settings, plan_id: str, committed: Set[date]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: Settings,
+        plan_id: str,
+        dates: Sequence[date],
+        free: Sequence[bool],
     ) -> None:
         self.connection, self.settings, self.plan_id = connection, settings, plan_id
+        self.dates, self.free = list(dates), free
         ((self.as_of, self.time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
-        today = self.as_of.replace(tzinfo=UTC).astimezone(ZoneInfo(self.time_zone)).date()
-        self.dates = [today + timedelta(days=1 + day) for day in range(settings.plan_days)]
-        # A plan that is made again, because its artifact was thrown away, comes out as it did.
-        own = {
-            day
-            for (day,) in connection.execute(
-                "select distinct contact_date from marketing.past_contact where plan_id = ?", [plan_id]
-            ).fetchall()
-        }
-        self.free = [day not in committed or day in own for day in self.dates]
         near = [day for day, is_free in zip(self.dates, self.free, strict=True) if is_free]
         last = self.dates[settings.handover_days - 1]
         self.handed = [day for day in near if day <= last] if settings.as_of is None else []
@@ -263,7 +279,9 @@ class _Planner:
         with CandidateReader(self.connection, self.plan_id, self.planned, self.items) as reader:
             self.users = reader.people()["user_key"]
             self._count_money(reader)
-            pairs = self._hold_out(reader.pairs([bool(days.any()) for days in self.active], self.stock >= 1))
+            pairs = self._hold_out(
+                reader.pairs([bool(days.any()) for days in self.active], self.stock >= 1), reader.settled_arms()
+            )
             offered = self._offer(reader, pairs)
             choice = self._choose(reader, offered)
             contact = self._contacts(reader, pairs, offered, choice)
@@ -308,8 +326,12 @@ class _Planner:
         """First day whose contacts count, so that no window that holds a day of the plan is overdrawn."""
         return None if amount.window_days is None else self.dates[0] - timedelta(days=amount.window_days - 1)
 
-    def _hold_out(self, pairs: Pairs) -> Pairs:
-        """Marks the eligible who are held out."""
+    def _hold_out(self, pairs: Pairs, settled: SettledArms) -> Pairs:
+        """Marks the eligible who are held out, and says which pairs take part in the choice.
+
+        Whose arm was drawn by whoever delivered to them stays in it: nobody is in both. The exception is the global holdout, from
+        which nobody is taken; who was contacted before it takes part no more, not even as a ghost.
+        """
         code = pairs.code.copy()
         eligible = code == 0
         keys = self.users.take(pa.array(np.unique(pairs.person[eligible]))).to_pylist()
@@ -320,12 +342,18 @@ class _Planner:
             mine = self.users.take(pa.array(pairs.person[at])).to_pylist()
             out = held_out(mine, _salt(f"campaign/{brief.campaign_key}"), brief.holdout_share)
             code[at[out]] = _HELD_OUT[1]
+        arm = np.full((len(self.planned), len(self.users)), _NO_ARM, np.int8)
+        arm[settled.slot, settled.person] = settled.is_treated
+        before = arm[pairs.slot, pairs.person]
+        code[eligible & (before == 0)] = _HELD_OUT[1]
+        code[eligible & (before == 1)] = 0
         code[eligible & out_of_all[pairs.person]] = _HELD_OUT[0]
-        return dataclasses.replace(pairs, code=code)
+        takes_part = np.isin(code, _CANDIDATE_CODES) & ~((code == _HELD_OUT[0]) & (before == 1))
+        return dataclasses.replace(pairs, code=code, takes_part=takes_part)
 
     def _offer(self, reader: CandidateReader, pairs: Pairs) -> _Offered:
         """Items and worth of every candidate pair, and what exploration leaves of them."""
-        chosen = np.flatnonzero(np.isin(pairs.code, _CANDIDATE_CODES))
+        chosen = np.flatnonzero(pairs.takes_part)
         most = ALTERNATES if np.isfinite(self.stock).any() else 1
         offers = reader.offers(pairs.slot[chosen], pairs.person[chosen], self.stock >= 1, most)
         pair = chosen[offers.pair]
@@ -345,19 +373,32 @@ class _Planner:
             cost=self.cost[slot],
         )
         valuation = value_contacts(features, reader.history(), reader.rates(), ValuationConfig(seed=self.settings.seed))
-        value = valuation.expected_value - self.cost[slot]
         people = np.unique(person)
         explored = np.zeros(len(self.users), bool)
         explored[people] = held_out(
             self.users.take(pa.array(people)).to_pylist(), f"explore/{self.dates[0]}", self.limits.exploration_share
         )
-        # Half by worth and half by lot, so that every campaign that is worth its cost has its chance.
-        weight = np.maximum(value, 0.0)
-        best = np.zeros(len(self.users))
-        np.maximum.at(best, person, weight)
-        weight = np.where(weight > 0, 0.5 * weight + 0.5 * best[person], 0.0)
-        kept, draw = exploration_draw(person, weight, explored, self.limits.exploration_share, self.settings.seed)
+        value, kept, draw = self._explore(reader, slot, person, valuation, explored)
         return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
+
+    def _explore(
+        self, reader: CandidateReader, slot: Ints, person: Ints, valuation: Valuation, explored: Flags
+    ) -> tuple[Floats, Flags, Floats]:
+        """Value of each offer less cost, whether exploration leaves it, and the probability of that."""
+        value = valuation.expected_value - self.cost[slot]
+        offers = np.bincount(slot, minlength=len(self.planned))
+        rate = np.bincount(slot, valuation.p_conversion, len(self.planned)) / np.maximum(offers, 1)
+        tried = reader.followed_contacts()
+        contacts = np.array([tried.get(brief.campaign_key, 0) for brief in self.planned], np.float64)
+        answers = np.maximum(rate * (CONTACTS_OF_A_GUESS + contacts), _LEAST_ANSWERS)
+        at = np.flatnonzero(explored[person])
+        probability, won = np.zeros(len(slot)), np.zeros(len(slot))
+        seed = [self.settings.seed, self.dates[0].toordinal()]
+        probability[at], won[at] = thompson_probabilities(
+            person[at], slot[at], valuation.expected_value[at], self.cost[slot[at]], answers, seed=seed
+        )
+        kept, draw = exploration_draw(person, probability, explored, self.limits.exploration_share, [*seed, 1])
+        return np.where(kept & explored[person], won, value), kept, draw
 
     def _choose(self, reader: CandidateReader, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
@@ -620,7 +661,7 @@ class _Planner:
     def _overlaps(self, pairs: Pairs) -> list[list[int]]:
         """For each planned campaign the others that want some of its people in the same channel on some of its days."""
         wants = np.zeros((len(self.planned), len(self.users)), bool)
-        able = np.isin(pairs.code, _CANDIDATE_CODES)
+        able = pairs.takes_part
         wants[pairs.slot[able], pairs.person[able]] = True
         found: list[list[int]] = [[] for _ in self.planned]
         for slot, brief in enumerate(self.planned):

@@ -85,7 +85,7 @@ def _sentence(found: Evidence) -> str:
             f"Costs conversions: about {_span(-found.incremental, -found.high, -found.low)} fewer than without; stop it or "
             "change whom it reaches."
         )
-    seen = f"{found.incremental:+.0f} conversions against without ({found.low:+.0f} to {found.high:+.0f})"
+    seen = f"a difference of {found.incremental:+.0f} conversions ({found.low:+.0f} to {found.high:+.0f})"
     if found.p_value < _LEVEL:
         return f"No proof yet: {seen}; among as many campaigns as these, one such by chance is no surprise."
     if found.detectable_difference is None:

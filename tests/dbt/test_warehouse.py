@@ -253,7 +253,7 @@ def stages(dbt, fresh_raw, tmp_path_factory):
             assert rebuilt.succeeded, rebuilt.output
             shutil.move(dbt.build_file, at_once)
             shutil.copy(kept, dbt.build_file)
-        made[batch] = Stage(kept, at_once, run, published_tables(dbt))
+        made[batch] = Stage(kept, at_once, run, [*published_tables(dbt), "features.user_item_preference"])
     return made
 
 
@@ -348,6 +348,18 @@ def test_a_response_waits_for_its_exposure_and_leaves_with_it(stages):
     assert stages[1].rows(answered) == [(True, F1)]
     assert stages[2].rows(answered) == [(False, K3), (True, F1)]
     assert stages[3].rows(answered) == [(False, K3)]
+
+
+def test_what_is_learned_follows_the_answers_when_they_come_late_move_or_leave(stages):
+    """r1 moves to the knowledge side with its exposure and leaves with it; r2 waits for its exposure, and a rating joins it."""
+    learned = "select user_key, item_key, strength from features.user_item_preference where item_key like '%:c1'"
+    assert set(stages[1].rows(learned)) == {(F1, "film:c1", 0.5), (K1, "knowledge:c1", 4.0), (K2, "knowledge:c1", 4.0)}
+    assert set(stages[2].rows(learned)) == {(F1, "knowledge:c1", 4.3), (K3, "knowledge:c1", 0.3)}
+    assert set(stages[3].rows(learned)) == {
+        (F1, "knowledge:c1", 4.0),
+        (K2, "knowledge:c1", 4.0),
+        (K3, "knowledge:c1", 2.8),
+    }
 
 
 def test_the_history_of_a_person_has_a_version_for_each_change(stages):

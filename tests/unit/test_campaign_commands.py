@@ -46,6 +46,42 @@ PROPOSAL: dict[str, Any] = {
     "evidence": ["Reach: 200 people."],
 }
 
+RESULT: dict[str, Any] = {
+    "campaign_key": "old",
+    "verdict": "No proof yet: too few people.",
+    "currency": "USD",
+    "people_treatment": 1655,
+    "people_reached": 1650,
+    "people_control": 145,
+    "people_in_both_arms": 0,
+    "held_out_people_exposed": 0,
+    "exposures": 12,
+    "cost": 1013.4211,
+    "incremental_conversions": 68.93,
+    "incremental_conversions_low": 37.75,
+    "incremental_conversions_high": 90.4,
+    "incremental_revenue": 2765.6,
+    "incremental_revenue_low": -983.2,
+    "incremental_revenue_high": 4548.4,
+    "return_on_cost": 0.8162,
+    "sample_ratio_p_value": 0.3,
+    "sample_ratio_alarm": False,
+}
+PLANNED: dict[str, Any] = {
+    "state": "planned",
+    "problem": None,
+    "budget_left": 1016.5,
+    "people_in_segment": 1969,
+    "eligible_people": 986,
+    "held_out_people": 313,
+    "planned_contacts": 1367,
+    "planned_people": 209,
+    "planned_cost": 3.6666,
+    "expected_conversions": 75.255,
+    "expected_incremental_conversions": 27.934,
+    "detectable_difference": 0.158677,
+}
+
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: Any) -> None:
     columns = ", ".join(values)
@@ -67,25 +103,53 @@ def home(tmp_path: Path) -> Path:
             create schema marketing;
             create table marketing.campaign_proposal as from proposals;
             create table marketing.segment as select 'lifecycle:film:active' as segment_key;
-            create table marketing.plan as select timestamp '2026-03-01 12:00:00' as as_of;
+            create table marketing.plan as
+            select 'plan-1' as plan_id, timestamp '2026-03-01 12:00:00' as as_of, date '2026-03-02' as first_date,
+                date '2026-03-08' as last_date;
             create table marketing.campaign_plan (
-                campaign_key varchar, state varchar, problem varchar, last_date date, currency varchar, budget double,
-                spent double, planned_contacts integer
+                campaign_key varchar, plan_id varchar, state varchar, problem varchar, competes_with varchar[],
+                first_date date, last_date date, currency varchar, budget double, spent double, budget_left double,
+                holdout_share double, people_in_segment integer, eligible_people integer, held_out_people integer,
+                planned_contacts integer, planned_people integer, planned_cost double, expected_conversions double,
+                expected_incremental_conversions double, detectable_difference double
             );
-            create table marketing.campaign_result (campaign_key varchar, verdict varchar, exposures bigint);
+            create table marketing.campaign_result (
+                campaign_key varchar, verdict varchar, currency varchar, people_treatment integer, people_reached integer,
+                people_control integer, people_in_both_arms integer, held_out_people_exposed integer, exposures bigint,
+                cost double, incremental_conversions double, incremental_conversions_low double,
+                incremental_conversions_high double, incremental_revenue double, incremental_revenue_low double,
+                incremental_revenue_high double, return_on_cost double, sample_ratio_p_value double,
+                sample_ratio_alarm boolean
+            );
+            create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar, reason varchar);
+            insert into marketing.eligibility values
+                ('now', 'ann', 'eligible', 'better_campaign'), ('now', 'bob', 'eligible', 'better_campaign'),
+                ('now', 'cat', 'no_consent', null), ('now', 'dan', 'eligible', 'chosen');
+            create table marketing.lift (
+                scope varchar, scope_value varchar, measure varchar, method varchar, control double, treatment double,
+                difference double, ci_low double, ci_high double
+            );
             create table core.dim_campaign (
                 campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar,
                 channel varchar, item_ids varchar[], status varchar, is_inferred boolean, budget decimal(18, 4),
                 currency varchar, cost_per_exposure decimal(18, 4), value_per_conversion decimal(18, 4),
                 starts_at timestamp, ends_at timestamp, updated_at timestamp
             );
-            insert into marketing.campaign_plan values
-                ('old', 'ended', null, date '2026-02-01', 'USD', 100, 99.5, 0),
-                ('now', 'refused', 'Its segment is no segment.', date '2026-04-01', 'USD', 100, 0, 0),
-                ('seen', 'refused', 'Known from exposures only.', null, null, null, null, 0);
-            insert into marketing.campaign_result values ('old', 'No proof yet: too few people.', 12);
+            insert into marketing.campaign_plan by name
+            select campaign_key, 'plan-1' as plan_id, state, problem, first_date, last_date, currency, budget, spent,
+                0.2 as holdout_share
+            from (values
+                ('old', 'ended', null, date '2026-01-01', date '2026-02-01', 'USD', 100, 99.5),
+                ('now', 'refused', 'Its segment is no segment.', date '2026-01-01', date '2026-04-01', 'USD', 100, 0),
+                ('seen', 'refused', 'Known from exposures only.', null, null, null, null, null)
+            ) as plan(campaign_key, state, problem, first_date, last_date, currency, budget, spent);
+            insert into marketing.lift values
+                ('campaign', 'old', 'conversion', 'newcombe', 0.0276, 0.1328, 0.1052, 0.0576, 0.138),
+                ('campaign', 'now', 'conversion', 'newcombe', 0.5, 0.5, 0.0, -0.1, 0.1),
+                ('campaign', 'old', 'conversion', 'sequential', 0.9, 0.9, 0.0, -0.1, 0.1);
             """
         )
+        insert(connection, "marketing.campaign_result", **RESULT)
         insert(
             connection,
             "marketing.campaign_proposal",
@@ -115,6 +179,17 @@ def home(tmp_path: Path) -> Path:
             )
         insert(connection, "core.dim_campaign", campaign_key="seen", name="seen", is_inferred=True)
     return home
+
+
+def change(home: Path, table: str, key: str, **values: Any) -> None:
+    sets = ", ".join(f"{name} = ?" for name in values)
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute(f"update {table} set {sets} where campaign_key = ?", [*values.values(), key])
+
+
+def shown(home: Path, key: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert campaign(home, "show", key) == 0
+    return capsys.readouterr().out.splitlines()
 
 
 def landed(home: Path, campaign_id: str) -> dict[str, Any]:
@@ -273,6 +348,125 @@ def test_campaigns_are_listed_with_state_problem_and_verdict(home: Path, capsys:
     assert "approved, waits for a run" in out
 
 
+def test_a_campaign_is_shown_with_its_result_rounded_and_the_verdict_first(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(home, "old", capsys) == [
+        "old  The old one",
+        "  kind          cross ad, film -> knowledge",
+        "  channel       email",
+        "  days          2026-01-01 to 2026-02-01",
+        "  status        ended; 99.50 of 100.00 USD spent",
+        "  held out      20% of the people",
+        "",
+        "Result, with 95 % intervals in brackets",
+        "  No proof yet: too few people.",
+        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
+        "  conversion    13.28% against 2.76% of the held out",
+        "  lift          +10.52 percentage points (+5.76 to +13.80)",
+        "  caused        69 conversions (38 to 90) and 2,766 USD of revenue (-983 to 4,548)",
+        "  cost          1,013.42 USD; return 0.8 times that, with a conversion worth 12.00 USD",
+    ]
+
+
+def test_a_campaign_is_shown_with_what_is_planned_for_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(home, "marketing.campaign_plan", "now", **PLANNED, competes_with=[])
+    lines = shown(home, "now", capsys)
+    assert lines[4:] == [
+        "  status        planned; 0.00 of 100.00 USD spent",
+        "  held out      20% of the people",
+        "",
+        "Plan",
+        "  people        1,969 in the segment; 986 may be contacted, 313 more are held out",
+        "  contacts      1,367 to 209 people, 2026-03-02 to 2026-03-08",
+        "  cost          3.67 of 1,016.50 USD left",
+        "  expected      75.3 conversions, 27.9 of them caused",
+        "  can be shown  a rise of 15.87 percentage points or more",
+    ]
+    change(home, "marketing.campaign_plan", "now", competes_with=["old", "seen"], detectable_difference=None)
+    assert shown(home, "now", capsys)[-2:] == [
+        "  can be shown  nothing: too few people",
+        "  competes with old, seen",
+    ]
+    assert campaign(home, "list") == 0
+    assert "1,367 contacts planned until 2026-03-08" in capsys.readouterr().out
+
+
+def test_a_planned_campaign_without_a_contact_says_what_stands_in_the_way(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(home, "marketing.campaign_plan", "now", **PLANNED | {"planned_contacts": 0}, competes_with=[])
+    assert "  why none      mostly: better campaign" in shown(home, "now", capsys)
+    assert campaign(home, "list") == 0
+    assert "planned; 0.00 of 100.00 USD spent; no contact planned, mostly: better campaign" in capsys.readouterr().out
+
+
+def test_what_speaks_against_a_result_is_shown_only_where_it_is_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not [line for line in shown(home, "old", capsys) if "warning" in line]
+    wrong = {"sample_ratio_alarm": True, "sample_ratio_p_value": 3.2e-7}
+    change(home, "marketing.campaign_result", "old", **wrong, held_out_people_exposed=4, people_in_both_arms=1200)
+    assert [line for line in shown(home, "old", capsys) if "warning" in line] == [
+        "  warning       the arms are not of their planned sizes (p = 3e-07): do not trust the lift",
+        "  warning       held-out people who were contacted all the same: 4; the lift is too small",
+        "  warning       people recorded in both arms: 1,200; they count in the first",
+    ]
+
+
+def test_what_is_not_known_of_a_campaign_is_left_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = {name: None for name in RESULT if name.startswith(("incremental", "return"))}
+    change(home, "marketing.campaign_result", "old", **nothing, currency=None)
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute("update marketing.lift set ci_low = null, ci_high = null")
+    assert shown(home, "old", capsys)[-2:] == [
+        "  lift          +10.52 percentage points",
+        "  cost          1,013.42",
+    ]
+    change(home, "core.dim_campaign", "old", value_per_conversion=None)
+    change(home, "marketing.campaign_result", "old", incremental_revenue=99.6, return_on_cost=2.0)
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute("delete from marketing.lift")
+    assert shown(home, "old", capsys)[-3:] == [
+        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
+        "  caused        100 of revenue",
+        "  cost          1,013.42; return 2.0 times that, by revenue",
+    ]
+    assert shown(home, "seen", capsys) == [
+        "seen  seen",
+        "  status        refused",
+        "  held out      20% of the people",
+        "",
+        "Plan",
+        "  problem       Known from exposures only.",
+    ]
+
+
+def test_a_campaign_that_waits_for_a_run_is_shown_by_its_row(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert campaign(home, "approve", "p-1a2b3c4d", "--holdout", "0.3") == 0
+    assert campaign(home, "pause", "now") == 0
+    capsys.readouterr()
+    assert shown(home, "zhiying-p-1a2b3c4d", capsys)[1:] == [
+        "  kind          joint promotion, film -> knowledge",
+        "  channel       email",
+        "  days          2026-03-04 to 2026-03-31",
+        "  status        approved, waits for a run; 7.80 USD to spend",
+        "  held out      30% of the people",
+    ]
+    assert "  status        paused, waits for a run; 0.00 of 100.00 USD spent" in shown(home, "now", capsys)
+    change(home, "marketing.campaign_plan", "old", state="not_approved")
+    change(home, "core.dim_campaign", "old", status="draft")
+    assert "  status        not approved (draft); 99.50 of 100.00 USD spent" in shown(home, "old", capsys)
+
+
+def test_what_is_shown_of_a_campaign_fits_a_screen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    full = PLANNED | {"competes_with": [f"zhiying-p-0000000{n}" for n in range(6)]}
+    change(home, "marketing.campaign_plan", "old", **full)
+    lines = shown(home, "old", capsys)
+    assert max(map(len, lines)) <= 100
+    assert len(lines) <= 24
+
+
 def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert campaign(home, "propose", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["proposal_id"] == "p-1a2b3c4d"
@@ -286,7 +480,10 @@ def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> No
         "zhiying-p-1a2b3c4d",
     }
     assert campaign(home, "show", "old", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["result"]["exposures"] == 12
+    document = json.loads(capsys.readouterr().out)
+    assert document["result"] == RESULT
+    assert document["conversion"]["control"] == 0.0276
+    assert (document["plan"]["spent"], document["brief"]["kind"]) == (99.5, "cross_ad")
 
 
 def test_a_publication_of_before_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

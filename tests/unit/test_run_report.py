@@ -35,6 +35,7 @@ SUMMARY: dict[str, Any] = {
                 "popularity": 0.19,
             }
         ],
+        "refused_campaigns": [],
     },
 }
 CHECK = {"name": "no_gap", "asset": "core/dim_user", "is_blocking": True, "description": "3 rows <b>"}
@@ -50,6 +51,13 @@ def test_a_page_names_the_champion_of_each_segment_beside_popularity() -> None:
     assert ["film", "cold", "1,170", "blend_cold", "0.2055", "0.1700 to 0.2400", "0.1900"] in found
     assert ["core.dim_user", "3,524"] in found
     assert ["recommendations__models", "40.0"] in found
+
+
+def test_a_page_says_what_is_wrong_with_a_refused_campaign() -> None:
+    assert "Refused campaigns" not in render_report(SUMMARY, None)
+    refused = [{"campaign_key": "spring <1>", "problem": "It has no budget; give one above 0."}]
+    page = render_report(SUMMARY | {"publication": SUMMARY["publication"] | {"refused_campaigns": refused}}, None)
+    assert ["spring &lt;1&gt;", "It has no budget; give one above 0."] in rows(page)
 
 
 def test_a_part_of_the_graph_run_before_anything_is_published_says_so() -> None:

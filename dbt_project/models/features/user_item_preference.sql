@@ -12,26 +12,24 @@ purchases as (
     select * from {{ ref('fct_purchase') }}
 ),
 
-interactions as (
-    select interactions.*
-    from {{ ref('fct_interaction') }} as interactions
-    cross join runs
-    where interactions.occurred_at <= runs.as_of
+events as (
+    select * from {{ ref('training_event') }}
 ),
 
 judged as (
     select
-        interactions.user_key,
-        interactions.item_key,
-        interactions.domain,
-        interactions.event_type,
-        interactions.value_normalised,
-        interactions.occurred_at,
-        date_diff('second', interactions.occurred_at, runs.as_of) / 86400 as age_days,
+        events.user_key,
+        events.item_key,
+        events.domain,
+        events.event_type,
+        events.value_normalised,
+        events.propensity_weight,
+        events.occurred_at,
+        date_diff('second', events.occurred_at, runs.as_of) / 86400 as age_days,
         coalesce(purchases.is_refunded and purchases.refunded_at <= runs.as_of, false) as is_refunded
-    from interactions
+    from events
     cross join runs
-    left join purchases on interactions.event_key = purchases.event_key
+    left join purchases on events.event_key = purchases.event_key
 ),
 
 weighed as (
@@ -46,7 +44,8 @@ weighed as (
             else false
         end as is_consuming,
         case when judged.is_refunded then 0 else coalesce(weights.weight, 0) end
-        * case when weights.uses_value then coalesce(judged.value_normalised, 0) else 1 end as strength,
+        * case when weights.uses_value then coalesce(judged.value_normalised, 0) else 1 end
+        * judged.propensity_weight as strength,
         case
             when weights.half_life_days is null then 1
             else pow(2, -judged.age_days / weights.half_life_days)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models_ml.campaigns.eligibility import CODES, eligibility_codes
-from models_ml.campaigns.holdout import exploration_draw, hash_share, held_out, offer_probability
+from models_ml.campaigns.holdout import hash_share, held_out, offer_probability
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -45,21 +45,6 @@ def test_a_salt_must_have_a_length_that_the_hash_takes(salt):
 def test_the_offer_probability_is_that_of_both_holdouts_and_the_draw():
     found = offer_probability(0.1, np.array([0.0, 0.5]), np.array([1.0, 0.2]))
     np.testing.assert_allclose(found, [0.9, 0.09])
-
-
-def test_explored_people_keep_one_row_as_often_as_its_probability_says():
-    people = 20_000
-    person = np.repeat(np.arange(people), 3)
-    weight = np.tile([0.0, 1.0, 3.0], people)
-    explored = np.arange(people) % 2 == 0
-    kept, probability = exploration_draw(person, weight, explored, 0.5, seed=1)
-    by_row = kept.reshape(-1, 3)
-    assert (by_row[explored].sum(axis=1) == 1).all()
-    assert by_row[~explored].all()
-    # 10,000 draws: four standard errors are 0.0173.
-    np.testing.assert_allclose(by_row[explored].mean(axis=0), [0, 0.25, 0.75], atol=0.0173)
-    np.testing.assert_allclose(probability.reshape(-1, 3)[0], [0, 0.125, 0.375])
-    np.testing.assert_allclose(probability.reshape(-1, 3)[1], [0.5, 0.5, 0.5])
 
 
 def test_the_first_reason_is_given():

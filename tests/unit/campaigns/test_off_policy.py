@@ -197,3 +197,48 @@ def test_bad_logs_are_named():
         LoggedDecisions(one, one, np.array([1.5, 0.0]))
     with pytest.raises(ValueError, match="2 rows, the predictions 3"):
         doubly_robust(LoggedDecisions(one, one, one), PredictedRewards(np.zeros(3), np.zeros(3)))
+
+
+def test_what_a_policy_is_ahead_of_the_log_is_taken_row_by_row():
+    found = evaluate_policy(LOG, PREDICTED, least_effective_sample=0, weight_check_level=0)
+    terms = np.array([2.0, 0.0, 0.0, 1.0]) - LOG.rewards
+    assert found.ahead["ips"].value == pytest.approx(0.75 - 0.75)
+    assert found.ahead["ips"].standard_error == pytest.approx(terms.std(ddof=1) / 2)
+    for name, one in found.estimates.items():
+        assert found.ahead[name].value == pytest.approx(one.value - 0.75)
+
+
+def test_the_logging_policy_is_not_ahead_of_itself():
+    found = evaluate_policy(log_of(np.ones(200), np.tile([0.0, 1.0], 100)))
+    assert (found.ahead["ips"].value, found.ahead["ips"].standard_error) == (0, 0)
+
+
+def test_what_is_refused_is_ahead_of_nothing():
+    found = evaluate_policy(log_of([1000.0] + [0.001] * 999, np.ones(1000)))
+    assert found.ahead["ips"].value is None
+    assert found.ahead["ips"].reason == found.estimates["ips"].reason
+
+
+def test_rows_of_a_person_count_as_often_as_the_person_does():
+    random = np.random.default_rng(1)
+    weights, rewards = random.choice([0.0, 2.0], 200), random.random(200)
+    once = log_of(weights, rewards)
+    threefold = LoggedDecisions(*(np.repeat(one, 3) for one in (once.rewards, once.propensities, once.target)))
+    people = LoggedDecisions(
+        threefold.rewards, threefold.propensities, threefold.target, people=np.repeat(np.arange(200), 3)
+    )
+    for estimator in (ips, snips):
+        assert estimator(people).standard_error == pytest.approx(estimator(once).standard_error)
+        assert estimator(threefold).standard_error < 0.6 * estimator(once).standard_error
+    assert overlap(people).mean_weight_p == pytest.approx(overlap(once).mean_weight_p)
+
+
+def test_one_person_has_no_interval():
+    log = LoggedDecisions(LOG.rewards, LOG.propensities, LOG.target, people=np.zeros(4, np.int64))
+    assert ips(log).value is None
+    assert "one person" in ips(log).reason
+
+
+def test_people_are_one_number_a_row():
+    with pytest.raises(ValueError, match="people need one number"):
+        LoggedDecisions(LOG.rewards, LOG.propensities, LOG.target, people=np.zeros(3, np.int64))

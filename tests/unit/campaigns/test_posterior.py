@@ -9,8 +9,6 @@ from models_ml.campaigns.posterior import (
     fit_group_priors,
     fit_prior,
     posterior,
-    thompson_choices,
-    thompson_propensities,
 )
 
 
@@ -93,37 +91,6 @@ def test_a_group_without_a_prior_of_its_own_takes_that_of_all_and_then_the_given
     empty = fit_group_priors(nothing, nothing, nothing, 2, given)
     assert empty.source == ("given", "given")
     assert (empty.alpha[1], empty.beta[1]) == (1.0, 99.0)
-
-
-def test_thompson_chooses_as_often_as_a_cell_is_best():
-    rates = posterior(np.array([1, 1]), np.array([3, 2]), 1.0, 1.0)
-    # Beta(2, 3) against beta(2, 2): the first is larger with probability 0.3714 = 13 / 35, by integrating.
-    x = np.linspace(0, 1, 20001)
-    first_is_best = np.trapezoid(beta(2, 3).pdf(x) * beta(2, 2).cdf(x), x)
-    assert first_is_best == pytest.approx(13 / 35, abs=1e-6)
-    chosen = thompson_choices(rates, 40_000, seed=1)
-    assert (chosen == 0).mean() == pytest.approx(first_is_best, abs=0.01)
-    propensities = thompson_propensities(rates, draws=40_000, seed=2)
-    assert propensities.sum() == pytest.approx(1)
-    assert propensities[0] == pytest.approx(first_is_best, abs=0.01)
-
-
-def test_thompson_weighs_rates_with_what_an_answer_is_worth_and_logs_no_propensity_of_zero():
-    rates = posterior(np.array([500, 500]), np.array([1000, 1000]), 1.0, 1.0)
-    values = np.array([1.0, 10.0])
-    assert (thompson_choices(rates, 100, seed=0, values=values) == 1).all()
-    found = thompson_propensities(rates, draws=999, seed=0, values=values)
-    np.testing.assert_allclose(found, [0.5 / 1000, 999.5 / 1000])
-
-
-def test_more_people_leave_the_choices_of_the_first_as_they_are(monkeypatch):
-    rates = posterior(np.array([1, 2, 3]), np.array([30, 40, 50]), 1.0, 9.0)
-    few = thompson_choices(rates, 50, seed=5)
-    assert (thompson_choices(rates, 200, seed=5)[:50] == few).all()
-    assert (thompson_choices(rates, 50, seed=6) != few).any()
-    whole = thompson_choices(rates, 200, seed=5)
-    monkeypatch.setattr("models_ml.campaigns.posterior._BLOCK_BYTES", 8 * 3 * 7)
-    assert (thompson_choices(rates, 200, seed=5) == whole).all()
 
 
 def test_more_answers_than_exposures_are_named():

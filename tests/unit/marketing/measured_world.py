@@ -9,6 +9,7 @@ import duckdb
 
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA
 from orchestration.marketing.measuring import Measured, measure
+from orchestration.marketing.outcomes import read_outcomes
 
 START = datetime(2026, 3, 1, 12)
 AS_OF = START + timedelta(days=60)
@@ -166,7 +167,7 @@ class World:
 
     def measure(self) -> Measured:
         """What is measured in it."""
-        return measure(self.connection)
+        return measure(self.connection, read_outcomes(self.connection))
 
     def result(self, campaign_key: str) -> dict[str, Any]:
         """The result of one campaign."""

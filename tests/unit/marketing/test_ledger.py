@@ -22,7 +22,10 @@ def ledger(tmp_path: Path) -> DecisionLedger:
 
 @pytest.fixture
 def connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect()
+    connection = duckdb.connect()
+    connection.execute("create schema intermediate")
+    connection.execute("create table intermediate.int_account__contactable (account_key varchar, user_key varchar)")
+    return connection
 
 
 def commit(ledger: DecisionLedger, plan_id: str, day: date, *people: str) -> bool:
@@ -135,9 +138,31 @@ def test_only_new_plans_are_read(
 def test_tables_of_other_columns_are_made_anew(ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection) -> None:
     commit(ledger, "plan-1", FIRST_DAY, "ann")
     ledger.load(connection)
-    connection.execute("alter table marketing.past_contact drop column uplift")
+    connection.execute("alter table marketing.ledger_contact drop column uplift")
     ledger.load(connection)
     assert connection.execute("select user_key, uplift from marketing.past_contact").fetchall() == [("ann", None)]
+
+
+def test_contacts_follow_their_people_as_accounts_are_joined_and_parted(
+    ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection
+) -> None:
+    commit(ledger, "plan-1", FIRST_DAY, "ann-film", "bob", "gone")
+    accounts = "intermediate.int_account__contactable"
+    connection.execute(f"insert into {accounts} values ('ann-film', 'ann-film'), ('bob', 'bob')")
+    ledger.load(connection)
+    assert past(connection) == [("plan-1", "ann-film"), ("plan-1", "bob"), ("plan-1", "gone")]
+    connection.execute(f"update {accounts} set user_key = 'ann' where account_key = 'ann-film'")
+    assert past(connection) == [("plan-1", "ann"), ("plan-1", "bob"), ("plan-1", "gone")]
+    connection.execute(f"update {accounts} set user_key = 'ann-film' where account_key = 'ann-film'")
+    assert past(connection) == [("plan-1", "ann-film"), ("plan-1", "bob"), ("plan-1", "gone")]
+
+
+def test_a_table_of_before_gives_way_to_the_view(ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("create schema marketing")
+    connection.execute("create table marketing.past_contact as select 1 as one")
+    commit(ledger, "plan-1", FIRST_DAY, "ann")
+    ledger.load(connection)
+    assert past(connection) == [("plan-1", "ann")]
 
 
 def test_a_load_that_fails_changes_nothing(ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection) -> None:

@@ -120,15 +120,17 @@ def test_a_person_in_both_arms_stays_in_the_first(world: World) -> None:
     assert found["held_out_people_exposed"] == 1
 
 
-def test_the_ledger_decides_the_arm_whatever_was_delivered_before(world: World) -> None:
+def test_the_first_contact_decides_the_arm_whoever_made_it(world: World) -> None:
     world.campaign("spring")
-    world.people("ann", "ben")
+    world.people("ann", "ben", "cat")
     world.contact("spring", "ann", arm="control", day=3)
-    world.contact("spring", "ben", arm="treatment", day=3)
+    world.contact("spring", "ben", arm="control", day=3)
+    world.contact("spring", "cat", arm="treatment", day=3)
     world.exposed("spring", ["ann"], day=1)
+    world.exposed("spring", ["ben"], day=5)
     found = world.result("spring")
-    assert (found["people_control"], found["people_treatment"]) == (1, 1)
-    assert (found["people_reached"], found["held_out_people_exposed"]) == (1, 1)
+    assert (found["people_control"], found["people_treatment"], found["people_in_both_arms"]) == (1, 2, 2)
+    assert (found["people_reached"], found["held_out_people_exposed"]) == (2, 1)
     assert "Note: 1 person of the 1 held out was exposed all the same." in found["verdict"]
 
 

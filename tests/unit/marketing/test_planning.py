@@ -1,6 +1,7 @@
 """What a plan does with the people, campaigns and limits of a small warehouse."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from models_ml.campaigns.holdout import held_out
 from orchestration.marketing.campaign_limits import CampaignLimitError
+from orchestration.marketing.ledger import Commitment
 from orchestration.marketing.planning import contact_key, make_plan, write_plan
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.settings import Settings
@@ -26,12 +28,16 @@ def settings_of(folder: Path, **options: Any) -> Settings:
     return Settings(home=folder, landing=folder, **options)
 
 
+def others(days: Iterable[date]) -> dict[date, Commitment]:
+    return {day: Commitment("another plan", "other data") for day in days}
+
+
 def planned(
     world: SmallWorld, folder: Path, *, version: str = "v1", committed: Iterable[date] = (), **options: Any
 ) -> Artifact:
     store = ArtifactStore(root=str(folder / "models"))
     settings = settings_of(folder, **options)
-    plan, _ = make_plan(world.connection, store, settings, data_version=version, committed=set(committed))
+    plan, _ = make_plan(world.connection, store, settings, data_version=version, committed=others(committed))
     return plan
 
 
@@ -292,7 +298,9 @@ class TestProblems:
         [
             ("total_budget", {"channel": "email"}, "leave the channel empty"),
             ("stock", {}, "needs an item_key"),
+            ("stock", {"item_key": "knowledge:gone"}, "no item 'knowledge:gone'"),
             ("minimum_reach", {}, "needs a segment_key"),
+            ("minimum_reach", {"segment_key": "value:joined:gone"}, "no segment 'value:joined:gone'"),
             ("contact_cap", {"window_days": 0}, "at least 1 day"),
             ("speed", {}, "not a kind of limit"),
             ("global_holdout", {"amount": 1.0}, "less than 1"),
@@ -590,15 +598,33 @@ class TestMakingAgain:
         world = self.build()
         store = ArtifactStore(root=str(tmp_path))
         settings = settings_of(tmp_path)
-        plan, is_new = make_plan(world.connection, store, settings, data_version="v1", committed=set())
+        plan, is_new = make_plan(world.connection, store, settings, data_version="v1", committed={})
         # The ledger grew in between: the plan of these data stays what it is.
         world.connection.register("handed", plan.table("contact"))
         world.connection.execute(
             "insert into marketing.past_contact by name select * from handed where status = 'handed_over'"
         )
-        again, is_new_again = make_plan(world.connection, store, settings, data_version="v1", committed={FIRST})
+        own = {FIRST: Commitment(plan.address, plan.document["made_from"])}
+        again, is_new_again = make_plan(world.connection, store, settings, data_version="v1", committed=own)
         assert (is_new, is_new_again) == (True, False)
         assert again.address == plan.address
+
+    def test_a_plan_that_others_were_quicker_than_is_made_anew_and_hands_over_the_rest(self, tmp_path: Path) -> None:
+        world = self.build()
+        store = ArtifactStore(root=str(tmp_path))
+        settings = settings_of(tmp_path, handover_days=2)
+        plan, _ = make_plan(world.connection, store, settings, data_version="v1", committed={})
+        rest, is_new = make_plan(world.connection, store, settings, data_version="v1", committed=others([FIRST]))
+        assert is_new
+        next_day = FIRST + timedelta(days=1)
+        assert rest.document["handed_dates"] == [str(next_day)]
+        statuses = {(row["contact_date"], row["status"]) for row in rows(rest, "contact")}
+        assert {day for day, status in statuses if status == "handed_over"} == {next_day}
+        # Once that is handed over too, the same data give the same plan.
+        committed = others([FIRST]) | {next_day: Commitment(rest.address, rest.document["made_from"])}
+        again, is_new = make_plan(world.connection, store, settings, data_version="v1", committed=committed)
+        assert not is_new
+        assert again.address == rest.address != plan.address
 
     def test_a_plan_that_was_thrown_away_comes_out_as_it_did(self, tmp_path: Path) -> None:
         world = self.build()
@@ -607,7 +633,11 @@ class TestMakingAgain:
         world.connection.execute(
             "insert into marketing.past_contact by name select * from handed where status = 'handed_over'"
         )
-        again = planned(world, tmp_path / "second", committed={FIRST})
+        store = ArtifactStore(root=str(tmp_path / "second" / "models"))
+        own = {FIRST: Commitment(plan.address, plan.document["made_from"])}
+        again, _ = make_plan(
+            world.connection, store, settings_of(tmp_path / "second"), data_version="v1", committed=own
+        )
         for table in ("contact", "plan", "campaign", "eligibility", "limit"):
             assert again.table(table).equals(plan.table(table)), table
 
@@ -636,6 +666,53 @@ class TestMakingAgain:
             assert written.num_rows == plan.table(table).num_rows
 
 
+class TestArmsOfOthers:
+    """Another system delivered to people of a campaign, in arms of its own, before a plan did."""
+
+    def test_people_stay_in_the_arm_that_they_were_delivered_in(self, world: SmallWorld, tmp_path: Path) -> None:
+        users = world.people(200)
+        world.campaign("spring", holdout_share=0.3)
+        world.campaign("other", channel="push", holdout_share=0.3)
+        for number, user in enumerate(users[:120]):
+            arm = "control" if number % 2 else "treatment"
+            world.exposure("spring", user, arm=arm, at=AS_OF - timedelta(days=20))
+            # A later row of the other arm changes nothing.
+            world.exposure("spring", user, arm="treatment", at=AS_OF - timedelta(days=15))
+        plan = planned(world, tmp_path)
+        found = codes(plan)
+        assert {found[user] for user in users[:120:2]} == {"eligible"}
+        assert {found[user] for user in users[1:120:2]} == {"campaign_holdout"}
+        assert {found[user] for user in users[120:]} == {"eligible", "campaign_holdout"}
+        arms = {row["user_key"]: row["arm"] for row in rows(plan, "contact") if row["campaign_key"] == "spring"}
+        assert {arms[user] for user in users[:120:2]} == {"treatment"}
+        assert {arms[user] for user in users[1:120:2]} == {"control"}
+        others = codes(plan, "other")
+        assert {others[user] for user in users[:120:2]} == {others[user] for user in users[1:120:2]}
+
+    def test_who_was_contacted_before_the_global_holdout_is_in_neither_arm(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(200)
+        world.campaign("spring")
+        world.limit("global_holdout", 0.4)
+        for user in users[:100]:
+            world.exposure("spring", user, at=AS_OF - timedelta(days=20))
+        plan = planned(world, tmp_path)
+        found = codes(plan)
+        contacted = {row["user_key"]: row["arm"] for row in rows(plan, "contact")}
+        out = {user for user in users if found[user] == "global_holdout"}
+        assert out & set(users[:100])
+        assert not out & set(users[:100]) & contacted.keys()
+        assert {contacted[user] for user in out & set(users[100:])} == {"control"}
+
+    def test_an_arm_of_the_ledger_goes_before_what_was_delivered(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.person("ann")
+        world.campaign("spring", frequency_window_days=1)
+        hand(world, "earlier", "spring", "ann", date(2026, 2, 1))
+        world.exposure("spring", "ann", arm="control", at=AS_OF - timedelta(days=40))
+        assert codes(planned(world, tmp_path)) == {"ann": "eligible"}
+
+
 class TestExploration:
     def test_an_explored_person_has_one_campaign_drawn_by_known_chances(
         self, world: SmallWorld, tmp_path: Path
@@ -648,22 +725,37 @@ class TestExploration:
         explored = [row for row in contacts if row["is_explored"]]
         assert len(explored) == len({row["user_key"] for row in explored})
         assert 150 < len(explored) < 250
-        # Worth after cost 0.19 and 0.09; half by worth and half by lot: 0.19 to 0.14.
-        chance = {"rich": 0.19 / 0.33, "poor": 0.14 / 0.33}
+        # Both rest on one answer, so that their factors are exponential; 0.2 f - 0.01 against 0.1 g - 0.01.
+        rich = math.exp(-0.05) - math.exp(-0.15) / 3
+        nothing = (1 - math.exp(-0.05)) * (1 - math.exp(-0.1))
+        chance = {"rich": rich, "poor": 1 - rich - nothing}
         for row in explored:
-            assert row["draw_propensity"] == pytest.approx(0.5 * chance[row["campaign_key"]])
+            assert row["draw_propensity"] == pytest.approx(0.5 * chance[row["campaign_key"]], abs=0.05)
         for row in contacts:
             if not row["is_explored"]:
                 assert row["draw_propensity"] == 0.5
         share = sum(row["campaign_key"] == "poor" for row in explored) / len(explored)
         assert share == pytest.approx(chance["poor"], abs=0.1)
 
-
-def test_joined_accounts_keep_what_was_done_to_them(world: SmallWorld, tmp_path: Path) -> None:
-    world.person("ann")
-    world.campaign("spring", frequency_cap=1, frequency_window_days=28)
-    # The contact was made when the knowledge account was a person of its own.
-    hand(world, "earlier", "spring", "knowledge-ann", date(2026, 2, 20))
-    plan = planned(world, tmp_path)
-    assert not rows(plan, "contact")
-    assert reasons(plan) == {"person_cap": 1}
+    def test_a_campaign_that_does_not_seem_to_pay_is_tried_by_few_until_it_is_known(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(400)
+        # A contact is taken to bring 0.002 x 4 and costs 0.01.
+        world.campaign("doubtful", value_per_conversion=4, frequency_cap=1)
+        world.limit("exploration_share", 0.5)
+        contacts = rows(planned(world, tmp_path / "first", plan_days=1), "contact")
+        # It pays where an exponential factor is above 1.25.
+        assert 0 < len(contacts) < 400 * 0.5 * math.exp(-1.25) * 1.5
+        assert all(row["is_explored"] for row in contacts)
+        for row in contacts:
+            assert row["expected_value"] < row["cost"] or row["arm"] == "control"
+            assert row["draw_propensity"] == pytest.approx(0.5 * math.exp(-1.25), abs=0.04)
+        hand(world, "earlier", "doubtful", "gone", date(2026, 1, 1))
+        world.connection.execute(
+            "insert into marketing.past_contact by name "
+            "select past.* replace (past.contact_key || number as contact_key) "
+            "from marketing.past_contact as past cross join range(20_000) as numbers (number)"
+        )
+        later = rows(planned(world, tmp_path / "later", plan_days=1), "contact")
+        assert len(later) < len(contacts) / 2

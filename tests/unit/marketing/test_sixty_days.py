@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models_ml.campaigns.holdout import held_out
+from orchestration.marketing.ledger import Commitment
 from orchestration.marketing.planning import make_plan
 from orchestration.resources.artifacts import ArtifactStore
 from orchestration.settings import Settings
@@ -50,7 +51,7 @@ class SixtyDays:
         self.world.limit("contact_cap", 2, window_days=7)
         self.world.limit("stock", PIECES, item_key=SCARCE)
         self.world.connection.execute("create table permitted (decided_at timestamp, user_key varchar)")
-        self.committed: set[date] = set()
+        self.committed: dict[date, Commitment] = {}
         self._store = ArtifactStore(root=str(folder))
         self._settings = Settings(home=folder, landing=folder)
 
@@ -71,7 +72,8 @@ class SixtyDays:
                 self.world.connection, self._store, self._settings, data_version=str(day), committed=self.committed
             )
             contacts = plan.table("contact")
-            self.committed |= {date.fromisoformat(one) for one in plan.document["handed_dates"]}
+            commitment = Commitment(plan.address, plan.document["made_from"])
+            self.committed |= {date.fromisoformat(one): commitment for one in plan.document["handed_dates"]}
             self.world.connection.register("planned", contacts)
             self.world.connection.execute(
                 "insert into marketing.past_contact by name select * from planned where status = 'handed_over'"

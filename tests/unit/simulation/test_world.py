@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import datetime, time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from simulation import movietweetings
 from simulation.campaigns import BRIEFS
 from simulation.catalogue import KINDS, load_subjects, load_works, subject_genre_weights
+from simulation.clock import LAST_DAY
 from simulation.movietweetings.build import MIN_RATINGS_PER_FILM, MIN_RATINGS_PER_PERSON, build_subset
 from simulation.people import measure_taste
 from simulation.seeding import gumbel_top, random_stream
@@ -246,6 +248,19 @@ def test_campaigns_have_the_four_kinds_and_both_arms_with_a_propensity(world: Wo
     assert {brief.kind for brief in BRIEFS} == {"joint_promotion", "special_programme", "interactive", "cross_ad"}
     assert len(arms) == 5  # the draft reaches nobody
     assert all(found == {"treatment", "control"} for found in arms.values())
+
+
+def test_two_campaigns_for_everybody_run_on_after_the_last_day(world: World) -> None:
+    """Segments are made by a run, so that a brief that names one of its own would be refused."""
+    rows = world.tables["marketing/campaigns"].to_pylist()
+    assert not any(row.get("segment") for row in rows)
+    last = datetime.combine(LAST_DAY, time.max)
+    assert [
+        row["name"] for row in rows if row["status"] == "approved" and row["starts_at"] < last < row["ends_at"]
+    ] == [
+        "Read It, Then Watch It",
+        "Laugh and Learn",
+    ]
 
 
 def test_a_person_is_in_one_arm_of_a_campaign_and_within_its_frequency_cap(world: World) -> None:

@@ -8,13 +8,6 @@ decided as (
     select * from {{ source('decided', 'decided_contact') }}
 ),
 
-accounts as (
-    select
-        account_key,
-        user_key
-    from {{ ref('int_account__contactable') }}
-),
-
 users as (
     select user_key from {{ ref('dim_user') }}
 ),
@@ -32,7 +25,6 @@ contacts as (
     select * from present
 )
 
--- The key of a person is that of their smallest account, so it still finds the person after accounts were joined.
 select
     contacts.contact_key,
     contacts.plan_id,
@@ -59,5 +51,4 @@ select
     contacts.score_share,
     contacts.draw_propensity
 from contacts
-left join accounts on contacts.user_key = accounts.account_key
-inner join users on coalesce(accounts.user_key, contacts.user_key) = users.user_key
+inner join users on contacts.user_key = users.user_key
