@@ -172,7 +172,7 @@ def simulate(
     if close_loop:
         loop = Loop.of(settings, people, days, seed)
         was_complete = loop.measured is not None
-        _close(settings, loop, people, days, seed, quiet=as_json)
+        _close(settings, loop, quiet=as_json)
         of_days = summary(loop.lines, loop.measured or (None, None, None))
         if as_json:
             print_json({"days": [asdict(line) for line in loop.lines], "summary": of_days})
@@ -196,30 +196,47 @@ def simulate(
     return DONE
 
 
-def _close(settings: Settings, loop: Loop, people: int, days: int, seed: int, *, quiet: bool) -> None:
+def _close(settings: Settings, loop: Loop, *, quiet: bool) -> None:
     """Lives what is left of a loop, and tells its days on the standard error stream unless `quiet`."""
     from orchestration.console import counted, terminal
-    from simulation.landing_opening import HISTORY_DAYS
-    from simulation.landing_world import LandingWorld
 
-    if loop.measured is not None:
-        return
-    world = LandingWorld(people, days, seed)
     with terminal() as console:
-        if not loop.lines:
-            # Before any file of the history is there, so that what a kill leaves of it is known as the beginning of this loop.
-            loop.keep()
-            with counted(console, "writing the history") as show:
-                write_history(settings.landing, world, HISTORY_DAYS, people, seed, show)
-        elif not quiet:
-            console.print(f"  goes on after {loop.lines[-1].date}: {len(loop.lines):,} of {days:,} days are lived")
+        if loop.lines and loop.measured is None and not quiet:
+            of_all = f"{len(loop.lines):,} of {loop.arguments['days']:,} days are lived"
+            console.print(f"  goes on after {loop.lines[-1].date}: {of_all}")
 
         def tell(line: SimulatedDay) -> None:
             if not quiet:
                 console.print(_in_words(line), highlight=False, soft_wrap=True)
 
-        with counted(console, "living") as show:
-            live(settings, world, tell, show, loop)
+        with counted(console, "simulating") as show:
+            go_on(settings, loop, tell, show)
+
+
+def go_on(settings: Settings, loop: Loop, tell: Callable[[SimulatedDay], None], show: Progress) -> None:
+    """Lives what is left of a loop, from its history on if it is new; nothing if it is complete.
+
+    Args:
+        settings: Of the home and the landing folder.
+        loop: From `Loop.of`; kept as it goes on.
+        tell: Told each day that is new when it has passed.
+        show: Told how far it is.
+
+    Raises:
+        SimulationStoppedError: If a run fails, or a day that was lived before is in the landing zone as another.
+    """
+    from simulation.landing_opening import HISTORY_DAYS
+    from simulation.landing_world import LandingWorld
+
+    if loop.measured is not None:
+        return
+    people, days, seed = (int(loop.arguments[name]) for name in ("people", "days", "seed"))
+    world = LandingWorld(people, days, seed)
+    if not loop.lines:
+        # Before any file of the history is there, so that what a kill leaves of it is known as the beginning of this loop.
+        loop.keep()
+        write_history(settings.landing, world, HISTORY_DAYS, people, seed, show)
+    live(settings, world, tell, show, loop)
 
 
 def write_history(landing: Path, world: "LandingWorld", days: int, people: int, seed: int, show: Progress) -> int:

@@ -1,12 +1,13 @@
 """Whether sixty days of campaigns, planned and handed over by the whole product, ever break a limit.
 
-Usage: ZHIYING_CANDIDATES=popularity python -m benchmarks.campaigns.sixty_days --home DIR [--people N] [--days N] [--seed N]
+Usage: python -m benchmarks.campaigns.sixty_days --home DIR [--people N] [--days N] [--seed N]
 
 A world of its own (docs/simulation.md) is run every day and answers the lists that it is handed. What was promised is then judged
 without asking the product: from the lists themselves (`exports/*/*/list.parquet`), the landing files of consents, answers and
 purchases, the countries of accounts, and the seed of limits as it is in the repository. Known by the time of a decision is what
-the landing zone held by then. Popularity alone makes runs short; which items are recommended is not judged here. A home in which
-sixty days were lived already is judged again without living them.
+the landing zone held by then. Recommendations come from popularity alone unless ZHIYING_CANDIDATES says otherwise, which makes runs
+short; which items are recommended is not judged here. The same call goes on with a home whose days are not all lived, and judges
+one whose days are.
 
 Limits judged, each as a number of lists' rows (or days) that break it: budget of each campaign, its pacing by day, contacts of a
 person by campaign, by channel and in all in windows of the person's own calendar days, consent, both holdouts, suppression after
@@ -25,9 +26,7 @@ import pyarrow as pa
 from benchmarks.figures import Figures, print_found
 from models_ml.campaigns.holdout import held_out
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.simulate import DEFAULT_SEED, SimulatedDay, estimate, live, summary, write_history
-from simulation.landing_opening import HISTORY_DAYS
-from simulation.landing_world import LandingWorld
+from orchestration.simulate import DEFAULT_SEED, Loop, SimulatedDay, estimate, go_on, summary
 
 PEOPLE, DAYS = 400, 60
 # How much more than an even share of what is left a day may cost; a day may always cost one contact.
@@ -221,7 +220,7 @@ _BROKEN = {
 
 
 def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_SEED) -> Figures:
-    """Lives the days in a home, unless they were lived there, and judges what was handed over.
+    """Lives the days in a home, as far as they were not lived there, and judges what was handed over.
 
     Args:
         home: Folder of the home; new, or one that this made.
@@ -232,21 +231,18 @@ def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_
     Returns:
         `figures` and `requirements`: lines of name, value, interval, required, holds.
     """
+    os.environ.setdefault("ZHIYING_CANDIDATES", "popularity")
     settings = Settings.from_environment({**os.environ, "ZHIYING_HOME": str(home)})
-    lived: Figures = {}
-    if not settings.exports_dir.exists():
-        started, lines = time.monotonic(), list[SimulatedDay]()
+    loop = Loop.of(settings, people, days, seed)
+    started, before = time.monotonic(), len(loop.lines)
 
-        def tell(line: SimulatedDay) -> None:
-            lines.append(line)
-            print(
-                line.date, line.contacts, "contacts, true value", round(line.true_value, 2), file=sys.stderr, flush=True
-            )
+    def tell(line: SimulatedDay) -> None:
+        print(line.date, line.contacts, "contacts, true value", round(line.true_value, 2), file=sys.stderr, flush=True)
 
-        world = LandingWorld(people, days, seed)
-        write_history(settings.landing, world, HISTORY_DAYS, people, seed, lambda *_: None)
-        after = live(settings, world, tell, lambda *_: None)
-        lived = summary(lines, after) | {"people": people, "seconds_per_day": (time.monotonic() - started) / (days + 1)}
+    go_on(settings, loop, tell, lambda *_: None)
+    lived: Figures = summary(loop.lines, loop.measured or (None, None, None)) | {"people": people}
+    if new := len(loop.lines) - before:
+        lived["seconds_per_day"] = (time.monotonic() - started) / new
     return judge(settings, lived)
 
 
