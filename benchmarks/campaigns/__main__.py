@@ -5,7 +5,7 @@ Usage: python -m benchmarks.campaigns [--hillstrom DIR] [--open-bandit DIR] [--h
 The first DIR holds `hillstrom.csv.gz`, the second the sample of the Open Bandit data with its folders `random` and `bts`. A part
 whose data is not given is skipped and says so; allocation and the closed loop need none, and of the experiments the simulated ones
 are run without. In the third DIR, a new home, sixty days of the whole product are lived, which takes an hour. Parts: allocation,
-experiments, uplift, off_policy, closed_loop, sixty_days. It writes `figures.json` and `figures.md` (what is required, and whether it
+experiments, uplift, off_policy, closed_loop, sixty_days. It writes `figures.json` and `figures.md` (what is required and whether it
 holds); parts not run keep their figures. Exit status 1 if a requirement does not hold.
 """
 
