@@ -28,7 +28,7 @@ from orchestration.command_line import (
     program,
     settings_of_call,
 )
-from orchestration.settings import parse_time
+from orchestration.settings import Settings, parse_time
 
 WIDTH = 100
 _EVERYONE = "everyone"
@@ -57,7 +57,8 @@ def list_proposals(
 ) -> int:
     """Lists the campaigns that would bring most, best first.
 
-    Of the worth and the return the central 95 % of what may come stand in brackets.
+    Ranked by what a campaign would bring, less the part that any theme would bring these people. Of the worth and the return the
+    central 95 % of what may come stand in brackets; the cost is that of the contacts alone.
     """
     with open_publication(settings_of_call(home)) as connection:
         _expect_marts(connection)
@@ -106,7 +107,8 @@ def show(
         )
     if not campaigns:
         raise CallError(
-            f"No proposal and no campaign {name!r}; `zhiying campaign propose` and `zhiying campaign list` show them"
+            f"No proposal and no campaign {name!r}; {_meant(settings, name)}`zhiying campaign propose` and "
+            "`zhiying campaign list` show them"
         )
     if as_json:
         print_json({**campaigns[0], "result": result[0] if result else None, "conversion": arms[0] if arms else None})
@@ -257,7 +259,9 @@ def _change(change: str, campaign_id: str, home: Path | None, landing: Path | No
     # What was decided since the last run is not published yet.
     row = _landed(file) or (_as_landing_row(known[0]) if known else None)
     if row is None:
-        raise CallError(f"No campaign {campaign_id!r}; `zhiying campaign list` shows them")
+        raise CallError(
+            f"No campaign {campaign_id!r}; {_meant(settings, campaign_id)}`zhiying campaign list` shows them"
+        )
     status, before = _STATUS_AFTER[change], row.get("status")
     if "kind" not in row or row["kind"] is None:
         raise CallError(f"{campaign_id} is known from its exposures only; deliver its row in marketing/campaigns first")
@@ -277,6 +281,18 @@ def _change(change: str, campaign_id: str, home: Path | None, landing: Path | No
     return DONE
 
 
+def _meant(settings: Settings, name: str) -> str:
+    """A question that names what may have been meant, or nothing."""
+    with open_publication(settings) as connection:
+        known = [key for (key,) in connection.execute("select campaign_key from core.dim_campaign").fetchall()]
+        known += [
+            key for (key,) in connection.execute("select proposal_id from marketing.campaign_proposal").fetchall()
+        ]
+    known += [file.stem for file in (settings.landing / _FOLDER).glob("zhiying-*.ndjson")]
+    near = [f"zhiying-{name}"] if f"zhiying-{name}" in known else difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def _expect_usable(
     connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any], first: date, last: date, as_of: date
 ) -> None:
@@ -285,6 +301,10 @@ def _expect_usable(
 
     if row["budget"] <= 0:
         raise CallError(f"--budget {row['budget']:g}: must be above 0, since nobody is contacted without a budget")
+    if row["budget"] < row["cost_per_exposure"]:
+        raise CallError(
+            f"--budget {row['budget']:g}: is less than the {row['cost_per_exposure']:g} that one contact costs"
+        )
     for option, key in (
         ("--cost-per-exposure", "cost_per_exposure"),
         ("--value-per-conversion", "value_per_conversion"),
@@ -435,7 +455,7 @@ def _status(campaign: Mapping[str, Any]) -> str:
     """Where it stands, and what of its budget is spent."""
     plan, status = campaign["plan"], str(campaign["state"]).replace("_", " ")
     if campaign["state"] == "not_approved" and campaign["brief"]:
-        status += f" ({campaign['brief']['status']})"
+        status = "paused" if campaign["brief"]["status"] == "paused" else f"{status} ({campaign['brief']['status']})"
     if plan is None:
         row = campaign["landing_row"]
         return (
@@ -528,11 +548,23 @@ def _print_result(result: Mapping[str, Any], arms: Mapping[str, Any] | None, wor
         f"{result['people_treatment']:,} to be contacted, {result['people_reached']:,} reached; "
         f"{result['people_control']:,} held out",
     )
+    if result["exposures"]:
+        money = result["attributed_revenue"]
+        _print_field(
+            "answers",
+            f"{result['exposures']:,} shown: {result['clicks']:,} clicks, {result['conversions']:,} conversions reported, "
+            f"{result['unsubscribes']:,} unsubscribed"
+            + ("" if money is None else f"; {_money(money, result['currency'])} attributed"),
+        )
     if arms is not None and arms["difference"] is not None:
         lift = f"{100 * arms['difference']:+.2f} percentage points"
         if arms["ci_low"] is not None and arms["ci_high"] is not None:
             lift += f" ({100 * arms['ci_low']:+.2f} to {100 * arms['ci_high']:+.2f})"
-        _print_field("conversion", f"{arms['treatment']:.2%} against {arms['control']:.2%} of the held out")
+        _print_field(
+            "conversion",
+            f"{arms['treatment']:.2%} of {arms['people_treatment']:,} against {arms['control']:.2%} of "
+            f"{arms['people_control']:,} held out, as far as it is recorded",
+        )
         _print_field("lift", lift)
     caused = [
         _with_interval(result, column, unit)

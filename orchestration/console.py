@@ -175,6 +175,7 @@ def show_summary(console: Console, outcome: "RunOutcome", *, program: str, home_
         console.print("\nNext:", highlight=False)
         for command, what in (
             (f"{program} recommend{home_option} {person}", "what one person would enjoy, on both sides"),
+            (f"{program} campaign list{home_option}", "what is planned, handed over, and what it has caused"),
             (f"{program} query{home_option} 'from quality.load_audit'", "any SQL over the published tables"),
             (f"{program} ui{home_option}", "the graph, its runs and its lineage in a browser"),
         ):
@@ -208,6 +209,9 @@ def _show_publication(console: Console, outcome: "RunOutcome", made: dict[str, A
         "lists",
         f"{rows['recommendations.user_item']:,} rows for people, {rows['recommendations.item_item']:,} for items",
     )
+    if handed := made["handed_over"]:
+        of = f"{handed['contacts']:,} of {handed['campaigns']:,} campaigns handed over for {handed['day']}"
+        table.add_row("contacts", of if handed["contacts"] else f"none to hand over for {handed['day']}")
     for champion in made["champions"]:
         table.add_row(
             f"best for {champion['target_domain']}, {champion['segment']}",
@@ -291,20 +295,44 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
                 for row in champions
             ],
             "refused_campaigns": _refused_campaigns(connection),
+            "handed_over": _handed_over(connection),
         }
 
 
 def _refused_campaigns(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
     """Campaigns that the plan refuses, each with what is wrong; none of a publication that is older than plans."""
-    known = connection.execute(
-        "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_plan'"
-    ).fetchone()
-    if known is None:
+    if not _has_plans(connection):
         return []
     found = connection.execute(
         "select campaign_key, problem from marketing.campaign_plan where state = 'refused' order by campaign_key"
     ).fetchall()
     return [{"campaign_key": key, "problem": problem} for key, problem in found]
+
+
+def _handed_over(connection: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
+    """The day that the plan hands over, with its contacts and campaigns; None if it hands nothing over."""
+    if not _has_plans(connection):
+        return None
+    row = connection.execute(
+        """
+        select plans.handed_until, count(contacts.contact_key), count(distinct contacts.campaign_key)
+        from marketing.plan as plans
+        left join marketing.contact as contacts
+            on contacts.contact_date = plans.handed_until and contacts.arm = 'treatment' and contacts.status = 'handed_over'
+        where plans.handed_until is not null
+        group by all
+        order by plans.handed_until desc
+        limit 1
+        """
+    ).fetchone()
+    return None if row is None else {"day": str(row[0]), "contacts": row[1], "campaigns": row[2]}
+
+
+def _has_plans(connection: duckdb.DuckDBPyConnection) -> bool:
+    found = connection.execute(
+        "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_plan'"
+    ).fetchone()
+    return found is not None
 
 
 def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, more: int = 0) -> None:

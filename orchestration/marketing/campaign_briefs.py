@@ -237,6 +237,8 @@ def _problem(row: dict[str, Any], segments: Sequence[str]) -> str | None:
             return f"Its {name} is {row[column]:g}; give a number that is not negative."
     if not row["budget"]:
         return "It has no budget; give one above 0."
+    if row["cost"] is not None and row["budget"] < row["cost"]:
+        return f"Its budget of {row['budget']:g} is less than the {row['cost']:g} that one contact costs; give more."
     if row["value_per_conversion"] is None:
         return (
             f"It has no value_per_conversion and its items have no price in {row['currency']}; "

@@ -299,25 +299,26 @@ with runs as (
     select as_of from raw.run
 ),
 
-planned as (
-    select
-        contacts.campaign_key,
-        contacts.user_key
+first_contacts as (
+    select contacts.campaign_key, contacts.user_key, contacts.arm, contacts.not_before as started_at, 0 as source
     from marketing.past_contact as contacts
     cross join runs
     where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
+    union all
+    select exposures.campaign_key, exposures.user_key, exposures.arm, exposures.shown_at, 1
+    from core.fct_exposure as exposures
+    cross join runs
+    where exposures.shown_at <= runs.as_of
 )
 
 select
     campaigns.slot,
     people.person,
-    arg_min(exposures.arm, (exposures.shown_at, exposures.exposure_key)) = 'treatment' as is_treated
-from core.fct_exposure as exposures
-inner join plan_campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
-inner join plan_person as people on exposures.user_key = people.user_key
-anti join planned on exposures.campaign_key = planned.campaign_key and exposures.user_key = planned.user_key
-cross join runs
-where exposures.shown_at <= runs.as_of
+    arg_min(first_contacts.arm, (first_contacts.started_at, first_contacts.source, first_contacts.arm)) = 'treatment'
+        as is_treated
+from first_contacts
+inner join plan_campaign as campaigns on first_contacts.campaign_key = campaigns.campaign_key
+inner join plan_person as people on first_contacts.user_key = people.user_key
 group by all
 order by campaigns.slot, people.person
 """
@@ -509,12 +510,12 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class SettledArms:
-    """People whose arm in a campaign was drawn by whoever delivered to them, before any plan did; all of shape (rows,).
+    """People whose arm in a campaign was drawn before, by a plan or by whoever delivered to them; all of shape (rows,).
 
     Attributes:
         slot: Campaign, its place among the planned ones.
         person: Number of the person.
-        is_treated: Arm of the first delivered exposure.
+        is_treated: Arm of the first contact, in which `outcomes` counts them.
     """
 
     slot: Ints
@@ -675,7 +676,7 @@ class CandidateReader:
         return Pairs(_ints(found, "slot"), _ints(found, "person"), eligibility_codes(found.num_rows, flags), nobody)
 
     def settled_arms(self) -> SettledArms:
-        """People with delivered exposures of a planned campaign, of either arm, and no contact of an earlier plan in it."""
+        """People with a contact of a planned campaign, handed over or delivered, in either arm."""
         with self._tables([True] * len(self._briefs), np.ones(len(self._items), bool)):
             found = self._connection.execute(_SETTLED, {"plan_id": self._plan_id}).to_arrow_table()
         return SettledArms(_ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"))

@@ -37,6 +37,8 @@ SCHEMA = "marketing"
 # Rates that are assumed before a campaign of any kind was answered, worth so many exposures.
 PRIOR_RATES = {"click": 0.03, "conversion": 0.005, "dismiss": 0.03, "unsubscribe": 0.003}
 PRIOR_STRENGTH = 50.0
+# Days after which most answers have come: exposures of less would count as unanswered, and rates fall with every list handed over.
+_RATED_AFTER_DAYS = 7
 _RATED_FAMILIES = ("lifecycle:joined:", "value:", "potential:")
 
 _RESULT_SCHEMA = pa.schema(
@@ -388,7 +390,7 @@ left join credited on people.campaign_key = credited.campaign_key
 order by campaigns.campaign_key
 """
 
-# Exposures and answers by kind and segment of the person when it was shown, those without any answer and any exposure included.
+# Exposures and answers by kind and segment of the person when it was shown, cells without any included.
 _CELLS = """
 with runs as (
     select as_of from raw.run
@@ -421,7 +423,8 @@ shown as (
     from exposure as exposures
     inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
     left join converting on exposures.exposure_key = converting.exposure_key
-    where campaigns.kind is not null
+    cross join runs
+    where campaigns.kind is not null and exposures.shown_at <= runs.as_of - to_days($rated_after)
 ),
 
 placed as (
@@ -512,7 +515,13 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
             with registered(connection, day=days):
                 totals = connection.execute(_TOTALS).to_arrow_table()
             cells = connection.execute(
-                _CELLS, {"kinds": list(KINDS), "families": list(_RATED_FAMILIES), "everyone": EVERYONE}
+                _CELLS,
+                {
+                    "kinds": list(KINDS),
+                    "families": list(_RATED_FAMILIES),
+                    "everyone": EVERYONE,
+                    "rated_after": _RATED_AFTER_DAYS,
+                },
             ).to_arrow_table()
     lift = compare_arms(known)
     return Measured(

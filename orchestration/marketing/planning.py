@@ -329,8 +329,8 @@ class _Planner:
     def _hold_out(self, pairs: Pairs, settled: SettledArms) -> Pairs:
         """Marks the eligible who are held out, and says which pairs take part in the choice.
 
-        Whose arm was drawn by whoever delivered to them stays in it: nobody is in both. The exception is the global holdout, from
-        which nobody is taken; who was contacted before it takes part no more, not even as a ghost.
+        Who has an arm stays in it, whoever drew it and whatever the share is now: nobody is in both. The exception is the global
+        holdout, from which nobody is taken; who was contacted before it takes part no more, not even as a ghost.
         """
         code = pairs.code.copy()
         eligible = code == 0

@@ -56,6 +56,10 @@ RESULT: dict[str, Any] = {
     "people_in_both_arms": 0,
     "held_out_people_exposed": 0,
     "exposures": 12,
+    "clicks": 5,
+    "conversions": 2,
+    "unsubscribes": 1,
+    "attributed_revenue": 19.9,
     "cost": 1013.4211,
     "incremental_conversions": 68.93,
     "incremental_conversions_low": 37.75,
@@ -116,6 +120,7 @@ def home(tmp_path: Path) -> Path:
             create table marketing.campaign_result (
                 campaign_key varchar, verdict varchar, currency varchar, people_treatment integer, people_reached integer,
                 people_control integer, people_in_both_arms integer, held_out_people_exposed integer, exposures bigint,
+                clicks bigint, conversions bigint, unsubscribes bigint, attributed_revenue double,
                 cost double, incremental_conversions double, incremental_conversions_low double,
                 incremental_conversions_high double, incremental_revenue double, incremental_revenue_low double,
                 incremental_revenue_high double, return_on_cost double, sample_ratio_p_value double,
@@ -127,7 +132,7 @@ def home(tmp_path: Path) -> Path:
                 ('now', 'cat', 'no_consent', null), ('now', 'dan', 'eligible', 'chosen');
             create table marketing.lift (
                 scope varchar, scope_value varchar, measure varchar, method varchar, control double, treatment double,
-                difference double, ci_low double, ci_high double
+                difference double, ci_low double, ci_high double, people_control integer, people_treatment integer
             );
             create table core.dim_campaign (
                 campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar,
@@ -144,9 +149,9 @@ def home(tmp_path: Path) -> Path:
                 ('seen', 'refused', 'Known from exposures only.', null, null, null, null, null)
             ) as plan(campaign_key, state, problem, first_date, last_date, currency, budget, spent);
             insert into marketing.lift values
-                ('campaign', 'old', 'conversion', 'newcombe', 0.0276, 0.1328, 0.1052, 0.0576, 0.138),
-                ('campaign', 'now', 'conversion', 'newcombe', 0.5, 0.5, 0.0, -0.1, 0.1),
-                ('campaign', 'old', 'conversion', 'sequential', 0.9, 0.9, 0.0, -0.1, 0.1);
+                ('campaign', 'old', 'conversion', 'newcombe', 0.0276, 0.1328, 0.1052, 0.0576, 0.138, 145, 1655),
+                ('campaign', 'now', 'conversion', 'newcombe', 0.5, 0.5, 0.0, -0.1, 0.1, 10, 10),
+                ('campaign', 'old', 'conversion', 'sequential', 0.9, 0.9, 0.0, -0.1, 0.1, 10, 10);
             """
         )
         insert(connection, "marketing.campaign_result", **RESULT)
@@ -255,6 +260,7 @@ def test_a_campaign_can_differ_from_its_proposal(home: Path) -> None:
     ("options", "says"),
     [
         (["--budget", "0"], "above 0"),
+        (["--budget", "0.01"], "less than the 0.02 that one contact costs"),
         (["--ends", "2026-03-01"], "before it starts"),
         (["--starts", "2026-01-01", "--ends", "2026-02-01"], "deliveries reach 2026-03-01"),
         (["--starts", "tomorrow"], "is not a day"),
@@ -362,7 +368,8 @@ def test_a_campaign_is_shown_with_its_result_rounded_and_the_verdict_first(
         "Result, with 95 % intervals in brackets",
         "  No proof yet: too few people.",
         "  people        1,655 to be contacted, 1,650 reached; 145 held out",
-        "  conversion    13.28% against 2.76% of the held out",
+        "  answers       12 shown: 5 clicks, 2 conversions reported, 1 unsubscribed; 19.90 USD attributed",
+        "  conversion    13.28% of 1,655 against 2.76% of 145 held out, as far as it is recorded",
         "  lift          +10.52 percentage points (+5.76 to +13.80)",
         "  caused        69 conversions (38 to 90) and 2,766 USD of revenue (-983 to 4,548)",
         "  cost          1,013.42 USD; return 0.8 times that, with a conversion worth 12.00 USD",
@@ -416,7 +423,7 @@ def test_what_speaks_against_a_result_is_shown_only_where_it_is_so(
 
 def test_what_is_not_known_of_a_campaign_is_left_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nothing = {name: None for name in RESULT if name.startswith(("incremental", "return"))}
-    change(home, "marketing.campaign_result", "old", **nothing, currency=None)
+    change(home, "marketing.campaign_result", "old", **nothing, currency=None, attributed_revenue=None)
     with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
         connection.execute("update marketing.lift set ci_low = null, ci_high = null")
     assert shown(home, "old", capsys)[-2:] == [
@@ -427,8 +434,9 @@ def test_what_is_not_known_of_a_campaign_is_left_out(home: Path, capsys: pytest.
     change(home, "marketing.campaign_result", "old", incremental_revenue=99.6, return_on_cost=2.0)
     with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
         connection.execute("delete from marketing.lift")
-    assert shown(home, "old", capsys)[-3:] == [
+    assert shown(home, "old", capsys)[-4:] == [
         "  people        1,655 to be contacted, 1,650 reached; 145 held out",
+        "  answers       12 shown: 5 clicks, 2 conversions reported, 1 unsubscribed",
         "  caused        100 of revenue",
         "  cost          1,013.42; return 2.0 times that, by revenue",
     ]
@@ -455,6 +463,8 @@ def test_a_campaign_that_waits_for_a_run_is_shown_by_its_row(home: Path, capsys:
     ]
     assert "  status        paused, waits for a run; 0.00 of 100.00 USD spent" in shown(home, "now", capsys)
     change(home, "marketing.campaign_plan", "old", state="not_approved")
+    change(home, "core.dim_campaign", "old", status="paused")
+    assert "  status        paused; 99.50 of 100.00 USD spent" in shown(home, "old", capsys)
     change(home, "core.dim_campaign", "old", status="draft")
     assert "  status        not approved (draft); 99.50 of 100.00 USD spent" in shown(home, "old", capsys)
 
@@ -465,6 +475,23 @@ def test_what_is_shown_of_a_campaign_fits_a_screen(home: Path, capsys: pytest.Ca
     lines = shown(home, "old", capsys)
     assert max(map(len, lines)) <= 100
     assert len(lines) <= 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pause", "p-1a2b3c4d"), "did you mean zhiying-p-1a2b3c4d?"),
+        (("show", "zhiying-p-1a2b3c4"), "did you mean zhiying-p-1a2b3c4d?"),
+        (("show", "nothing like it"), "No proposal and no campaign 'nothing like it'; `zhiying campaign propose`"),
+    ],
+)
+def test_what_may_have_been_meant_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    assert campaign(home, "approve", "p-1a2b3c4d") == 0
+    capsys.readouterr()
+    assert campaign(home, *arguments) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

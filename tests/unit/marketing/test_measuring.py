@@ -360,6 +360,25 @@ def test_rates_are_drawn_towards_what_is_known_by_50_exposures(world: World) -> 
     assert rates["interactive", "click"]["rate"] == pytest.approx(0.03)
 
 
+def test_exposures_that_answers_may_still_come_to_do_not_lower_rates(world: World) -> None:
+    world.campaign("spring")
+    people = names("t", 50)
+    world.people(*people, *names("u", 50))
+    for shown in world.exposed("spring", people)[:10]:
+        world.answer(shown, "click")
+    world.looked_at(20)
+    before = world.measure().rate
+    world.exposed("spring", names("u", 50), day=15)
+    assert world.measure().rate == before
+    world.looked_at(23)
+    after = {
+        row["answer"]: row
+        for row in world.measure().rate.to_pylist()
+        if row["segment_key"] == "all" and row["kind"] == "cross_ad"
+    }
+    assert (after["click"]["exposures"], after["click"]["answers"]) == (100, 10)
+
+
 def test_no_prior_is_surer_than_the_exposures_that_made_it(world: World) -> None:
     world.campaign("spring")
     people = names("t", 300)

@@ -218,6 +218,7 @@ class TestProblems:
         [
             ({"budget": 0}, "refused", "no budget"),
             ({"budget": None}, "refused", "no budget"),
+            ({"budget": 0.005}, "refused", "less than the 0.01 that one contact costs"),
             ({"cost_per_exposure": -1}, "refused", "cost_per_exposure is -1"),
             ({"holdout_share": 1.0}, "refused", "holdout_share is 1"),
             ({"holdout_share": -0.1}, "refused", "holdout_share is -0.1"),
@@ -705,12 +706,20 @@ class TestArmsOfOthers:
         assert not out & set(users[:100]) & contacted.keys()
         assert {contacted[user] for user in out & set(users[100:])} == {"control"}
 
-    def test_an_arm_of_the_ledger_goes_before_what_was_delivered(self, world: SmallWorld, tmp_path: Path) -> None:
-        world.person("ann")
-        world.campaign("spring", frequency_window_days=1)
-        hand(world, "earlier", "spring", "ann", date(2026, 2, 1))
-        world.exposure("spring", "ann", arm="control", at=AS_OF - timedelta(days=40))
-        assert codes(planned(world, tmp_path)) == {"ann": "eligible"}
+    def test_an_arm_is_kept_from_plan_to_plan_whoever_drew_it_first(self, world: SmallWorld, tmp_path: Path) -> None:
+        users = world.people(60)
+        world.campaign("spring", holdout_share=0.3, frequency_window_days=1)
+        for user in users[:30]:
+            world.exposure("spring", user, arm="control", at=AS_OF - timedelta(days=40))
+        for day, arm in ((date(2026, 2, 1), "control"), (date(2026, 2, 2), "treatment")):
+            for user in users[:45]:
+                hand(world, f"of {day}", "spring", user, day, arm=arm)
+        for user in users[45:]:
+            hand(world, "of others", "spring", user, date(2026, 2, 3))
+            world.exposure("spring", user, arm="control", at=AS_OF - timedelta(days=1))
+        found = codes(planned(world, tmp_path))
+        assert {found[user] for user in users[:45]} == {"campaign_holdout"}
+        assert {found[user] for user in users[45:]} == {"eligible"}
 
 
 class TestExploration:
