@@ -54,10 +54,14 @@ def world(
     made = SmallWorld()
     made.connection.execute(_WORLD)
     made.insert(
-        "marketing.segment", segment_key=segment_key, family=segment_key.split(":")[0], name=name, platform=platform
+        "marketing.known_segment",
+        segment_key=segment_key,
+        family=segment_key.split(":")[0],
+        name=name,
+        platform=platform,
     )
     made.connection.execute(
-        "insert into marketing.segment_membership by name "
+        "insert into marketing.known_membership by name "
         f"select '{segment_key}' as segment_key, user_key, true as is_current from core.dim_user"
     )
     return made
@@ -123,7 +127,7 @@ def test_lists_that_are_the_same_for_all_pull_nobody() -> None:
 
 def test_too_few_people_or_items_are_no_campaign() -> None:
     made = world()
-    made.connection.execute("delete from marketing.segment_membership where user_key >= 'u190'")
+    made.connection.execute("delete from marketing.known_membership where user_key >= 'u190'")
     assert proposals(made) == {}
     made = world()
     made.connection.execute(
