@@ -29,8 +29,8 @@ class TasteConfig:
         min_share: Least share of the clustered people that a cluster has, in [0, 1).
         min_people: Least number of people that a cluster has, >= 1; nobody is clustered if there are fewer than this for each
             of the fewest clusters, or if no more people than clusters differ.
-        min_topic_share: Least share of a topic in what a cluster likes, so that it may be called by it.
-        min_lift: How many times the share of everybody a third topic has at least.
+        min_topic_share: Share of a topic in what a cluster likes from which its lift decides, in [0, 1].
+        min_lift: How many times its usual share a topic has at least, for a cluster to be set apart by it.
         sample: People by whom the number of clusters and their first centres are found, >= 1.
         seed: Seed of that sample and of the first centres, less than 2^32.
     """
@@ -40,8 +40,8 @@ class TasteConfig:
     most: int = 12
     min_share: float = 0.01
     min_people: int = 10
-    min_topic_share: float = 0.05
-    min_lift: float = 1.5
+    min_topic_share: float = 0.03
+    min_lift: float = 1.2
     sample: int = 4000
     seed: int = 0
 
@@ -152,10 +152,11 @@ def topics_of_clusters(
 ) -> list[tuple[int, ...]]:
     """The topics that clusters are called by.
 
-    A topic's lift is its mean share in what the people of a cluster like over its mean share in what all of them like. Of the
-    topics with at least `min_topic_share`, a cluster is called by the two with the largest lift, and by the third if its lift is
-    at least `min_lift`. Where clusters would be called the same, the next topic is added to each of them, until they differ or
-    there is none left; the next ones after those with a large enough share are those with the next largest share.
+    A topic's lift is its mean share in what the people of a cluster like over its mean share in what all of them like. Topics are
+    ranked: first those with at least `min_topic_share` and `min_lift`, by lift; then the smaller ones with that lift, by share;
+    then, as what everyone likes as much tells little, the others by share. A cluster is called by the first two, and by the third
+    if it is of the first kind. Where clusters would be called the same, the next topic is added to each of them, until they differ
+    or there is none left.
 
     Args:
         cluster: Cluster of each person, shape (people,).
@@ -172,10 +173,11 @@ def topics_of_clusters(
     for one in kept:
         own = _mean_shares(shares[cluster == one])
         lift = np.divide(own, usual, out=np.zeros_like(own), where=usual > 0)
-        able = own >= config.min_topic_share
-        ranking = np.lexsort((-own, np.where(able, -lift, 0), ~able))
+        liked_more = lift >= config.min_lift
+        foremost = liked_more & (own >= config.min_topic_share)
+        ranking = np.lexsort((-own, np.where(foremost, -lift, 0), ~liked_more, ~foremost))
         rankings.append([int(topic) for topic in ranking if own[topic] > 0])
-        called.append(3 if sum(able) > 2 and lift[ranking[2]] >= config.min_lift else 2)
+        called.append(min(3, max(2, int(foremost.sum()))))
     while True:
         names = [tuple(sorted(ranking[:length])) for ranking, length in zip(rankings, called, strict=True)]
         often = Counter(names)

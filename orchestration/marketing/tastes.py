@@ -71,7 +71,7 @@ def best_joint_factors(models: FittedModels, evaluation: pa.Table) -> tuple[str,
     Args:
         models: The fitted models.
         evaluation: Rows of `recommendations.model_evaluation`; the mean over the platforms of NDCG@10 of the people with the
-            longest histories decides, a model that was not judged comes last.
+            longest histories decides, with the latest of each held out; a model that was not judged comes last.
 
     Returns:
         Version and model; None if no such model was fitted.
@@ -84,7 +84,10 @@ def best_joint_factors(models: FittedModels, evaluation: pa.Table) -> tuple[str,
     if not joint:
         return None
     judged = evaluation.filter(
-        (pc.field("metric") == "ndcg") & (pc.field("cutoff") == 10) & (pc.field("segment") == "warm")
+        (pc.field("metric") == "ndcg")
+        & (pc.field("cutoff") == 10)
+        & (pc.field("segment") == "warm")
+        & (pc.field("split") != "global_time")
     )
     quality = {
         version: np.mean(values) if values else -np.inf
