@@ -154,9 +154,9 @@ def topics_of_clusters(
 
     A topic's lift is its mean share in what the people of a cluster like over its mean share in what all of them like. Topics are
     ranked: first those with at least `min_topic_share` and `min_lift`, by lift; then the smaller ones with that lift, by share;
-    then, as what everyone likes as much tells little, the others by share. A cluster is called by the first two, and by the third
-    if it is of the first kind. Where clusters would be called the same, the next topic is added to each of them, until they differ
-    or there is none left.
+    then, as what everyone likes as much tells little, the others by share. A cluster is called by the first three of the first
+    kind; if there are fewer than two, by the first two with that lift; if there is none, by the first of all. Where clusters would
+    be called the same, the next topic is added to each of them, until they differ or there is none left.
 
     Args:
         cluster: Cluster of each person, shape (people,).
@@ -177,7 +177,7 @@ def topics_of_clusters(
         foremost = liked_more & (own >= config.min_topic_share)
         ranking = np.lexsort((-own, np.where(foremost, -lift, 0), ~liked_more, ~foremost))
         rankings.append([int(topic) for topic in ranking if own[topic] > 0])
-        called.append(min(3, max(2, int(foremost.sum()))))
+        called.append(max(1, min(2, int(liked_more.sum())), min(3, int(foremost.sum()))))
     while True:
         names = [tuple(sorted(ranking[:length])) for ranking, length in zip(rankings, called, strict=True)]
         often = Counter(names)
