@@ -212,9 +212,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _definition(topics: Sequence[str], tastes: Tastes, settings: Settings) -> str:
     return (
-        f"Has had to do with at least {settings.taste_min_items} items and is, to the recommender over both platforms, of one taste "
-        f"with people who like {_listed(topics)} more than others do (one of {tastes.clusters} clusters of its factors, which "
-        "change when the model does)."
+        f"Has had to do with at least {settings.taste_min_items} items and is, to the recommender over both platforms, of one "
+        f"taste with people who like {_listed(topics)} more than others do (one of {tastes.clusters} clusters of its factors, "
+        "which change when the model does)."
     )
 
 

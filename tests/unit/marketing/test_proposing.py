@@ -84,6 +84,11 @@ def test_each_taste_is_brought_to_what_fills_its_lists() -> None:
     assert found["folklore"]["item_keys"] == [f"knowledge:folklore{n}" for n in range(1, 7)]
 
 
+def test_people_of_a_taste_are_said_to_have_a_taste_for_its_topics() -> None:
+    found = proposals(world("taste:joined:comedy+horror", "Comedy and Horror", "joined"))
+    assert found["folklore"]["name"].endswith(", for people with a taste for Comedy and Horror")
+
+
 def test_the_figures_of_a_first_campaign_follow_from_what_is_assumed() -> None:
     row = proposals(world())["folklore"]
     # 200 people, 180 of them not held out; 0.5 + 3 + 0.3 % of contacts end it: 180 + 173.16 contacts.
