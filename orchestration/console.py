@@ -31,6 +31,7 @@ _STEPS = {
     "recommendations__model_evaluation_catalogues_hold_no_product_twice": "comparing the audiences of both platforms",
     "recommendations__scored_user_item": "scoring everyone",
     "recommendations__scored_item_item": "relating items",
+    "tastes": "telling tastes apart",
     "past": "reading what was handed over before",
     "measured": "measuring what campaigns caused",
     "decided": "planning whom to contact",

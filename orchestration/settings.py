@@ -55,6 +55,8 @@ class Settings:
             is checked where the protocol is made (`recommendations.steps.selection_config`).
         plan_days: Calendar days that contacts are planned for, from the day after `as_of`, 1 to 60.
         handover_days: How many of these are handed over and so committed, at most `plan_days`; the rest may still change.
+        taste_clusters: Number of clusters that people are put in by taste, at least 2; None finds it.
+        taste_min_items: Items that a person has had to do with, at least, to be put in one.
     """
 
     home: Path
@@ -72,6 +74,8 @@ class Settings:
     candidates: tuple[str, ...] | None = None
     plan_days: int = 7
     handover_days: int = 1
+    taste_clusters: int | None = None
+    taste_min_items: int = 5
 
     def __post_init__(self) -> None:
         """Refuses values that would fail later, far from their cause.
@@ -95,7 +99,11 @@ class Settings:
             )
         if self.seed < 0:
             raise SettingsError(f"ZHIYING_SEED: {self.seed} is negative")
-        for name in ("list_length", "related_length", "keep_publications", "evaluated_people"):
+        if self.taste_clusters is not None and self.taste_clusters < 2:
+            raise SettingsError(
+                f"ZHIYING_TASTE_CLUSTERS: {self.taste_clusters} is not at least 2; leave it empty to have the number found"
+            )
+        for name in ("list_length", "related_length", "keep_publications", "evaluated_people", "taste_min_items"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not at least 1")
         for name in ("plan_days", "handover_days"):
@@ -144,6 +152,8 @@ class Settings:
             "CANDIDATES": _names,
             "PLAN_DAYS": int,
             "HANDOVER_DAYS": int,
+            "TASTE_CLUSTERS": int,
+            "TASTE_MIN_ITEMS": int,
         }
         values: dict[str, object] = {}
         for variable, text in variables.items():
@@ -286,6 +296,8 @@ class Settings:
             "related_length": self.related_length,
             "secret": hmac.new(self.secret(), b"settings", hashlib.sha256).hexdigest(),
             "seed": self.seed,
+            "taste_clusters": self.taste_clusters,
+            "taste_min_items": self.taste_min_items,
             "time_zone": self.time_zone,
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

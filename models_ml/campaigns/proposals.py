@@ -153,7 +153,7 @@ def campaign_kind(
     """Which kind of campaign suits a segment and a pair of themes, and the rule that says so; the first that holds counts.
 
     Args:
-        family: Family of the segment: lifecycle, value, interest or potential.
+        family: Family of the segment: lifecycle, value, interest, potential or taste.
         state: new, active, at_risk or dormant for a lifecycle segment, else None.
         source_topic: What the people like.
         target_topic: What they are brought to.

@@ -4,8 +4,10 @@ from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 _WAREHOUSE = AssetSelection.groups("raw", "seeds", "staging", "snapshots", "intermediate", "core", "features")
-# Segments are made from the features; whatever else is of the station comes after the models.
-_SEGMENTS = AssetSelection.assets(["marketing", "segment"]).upstream() & AssetSelection.groups("marketing")
+# All segments but those of taste are made from the features; whatever else is of the station comes after the models.
+_SEGMENTS = AssetSelection.assets(
+    ["marketing", "defined_segment"], ["marketing", "defined_stay"]
+).upstream() & AssetSelection.groups("marketing")
 _LOAD_REPORT = AssetSelection.assets(["quality", "load_audit"], ["quality", "quarantine"])
 _PUBLICATION = AssetSelection.assets(["quality", "check_result"]) | AssetSelection.groups("publication")
 
@@ -21,7 +23,10 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
         define_asset_job(
             "warehouse",
             selection=_WAREHOUSE | _SEGMENTS | _LOAD_REPORT,
-            description="Loads what is new and builds the star schema, features and segments; trains and publishes nothing.",
+            description=(
+                "Loads what is new and builds the star schema, features and the segments that follow from them; trains and "
+                "publishes nothing."
+            ),
         ),
         define_asset_job(
             "recommendations",

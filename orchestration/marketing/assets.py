@@ -1,7 +1,8 @@
-"""What campaigns caused, what is planned next and what could be proposed, as assets; and the lists that are handed over.
+"""Segments of taste, what campaigns caused, what is planned next and what could be proposed, as assets; and lists handed over.
 
-Measuring comes before planning, because a plan learns from what earlier contacts caused. The tables go into the build file, where
-dbt's second pass reads them as sources. Lists leave the house last of all, once readers see the plan that they belong to.
+Tastes come first, from the models: whatever asks for segments asks for those of taste too. Measuring comes before planning,
+because a plan learns from what earlier contacts caused. The tables go into the build file, where dbt's second pass reads them as
+sources. Lists leave the house last of all, once readers see the plan that they belong to.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import make_plan, write_plan
 from orchestration.marketing.policies import measure_policies, write_policies
 from orchestration.marketing.proposing import propose, write_proposals
+from orchestration.marketing.tastes import find_tastes, write_tastes
+from orchestration.recommendations.assets import INTERACTIONS, MODELS, addressed
 from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.dbt import source_description, source_schema
 from orchestration.resources.transient import retried_when_transient
@@ -37,6 +40,7 @@ from orchestration.settings import Settings
 
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
+_TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
 _MEASURED = ("result", "day", "lift", "attribution", "rate", "policy")
 _DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
@@ -46,6 +50,12 @@ def _keys(*names: str) -> list[AssetKey]:
     return [AssetKey(name.split(".")) for name in names]
 
 
+_LIKED = _keys(
+    "core.dim_topic",
+    "features.user_interest",
+    "marketing.defined_segment",
+    "marketing.defined_stay",
+)
 _OUTCOMES = _keys(
     "core.dim_campaign",
     "core.dim_user",
@@ -54,7 +64,7 @@ _OUTCOMES = _keys(
     "core.fct_purchase",
     "core.fct_rating",
     "core.fct_response",
-    "marketing.segment_membership",
+    "marketing.known_membership",
     "seeds.campaign_limits",
 )
 _KNOWN_OF_PEOPLE = _keys(
@@ -66,8 +76,9 @@ _KNOWN_OF_PEOPLE = _keys(
     "core.fct_purchase",
     "core.fct_response",
     "intermediate.int_account__contactable",
+    "marketing.known_membership",
+    "marketing.known_segment",
     "marketing.measured_rate",
-    "marketing.segment_membership",
     "recommendations.scored_user_item",
     "seeds.campaign_limits",
 )
@@ -79,10 +90,10 @@ _THEMES = _keys(
     "core.fct_purchase",
     "features.user_interest",
     "intermediate.int_account__contactable",
+    "marketing.known_membership",
+    "marketing.known_segment",
     "marketing.measured_lift",
     "marketing.measured_rate",
-    "marketing.segment",
-    "marketing.segment_membership",
     "recommendations.scored_user_item",
 )
 
@@ -91,9 +102,27 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
     """The Python assets of the station, and the hand-over.
 
     Args:
-        settings: Days that are planned and handed over, and where decisions and lists are kept.
+        settings: How tastes are clustered, days that are planned and handed over, and where decisions and lists are kept.
     """
     ledger = DecisionLedger(settings.decisions_dir)
+
+    @multi_asset(
+        name="tastes",
+        specs=[_spec(name, [MODELS, INTERACTIONS, *_LIKED]) for name in _TASTES],
+        ins={"models": addressed(MODELS), "interactions": addressed(INTERACTIONS)},
+        pool=WRITER_POOL,
+    )
+    def tastes(
+        context: AssetExecutionContext,
+        warehouse: WarehouseResource,
+        artifacts: ArtifactStore,
+        models: str,
+        interactions: str,
+    ) -> Iterator[MaterializeResult[Any]]:
+        with retried_when_transient(), warehouse.writer() as connection:
+            found = find_tastes(connection, artifacts.get(models), artifacts.get(interactions), settings)
+            write_tastes(connection, found)
+            yield from _written(connection, {name: {} for name in _TASTES} | {"taste_segment": found.report})
 
     # Of the warehouse only whose accounts are whose is read.
     @multi_asset(
@@ -199,7 +228,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
             made = hand_over(connection, artifacts, settings)
         return MaterializeResult(metadata=made.metadata())
 
-    return [past, measured, decided, proposed_campaign, contact_list]
+    return [tastes, past, measured, decided, proposed_campaign, contact_list]
 
 
 def _spec(table: str, deps: list[AssetKey]) -> AssetSpec:

@@ -166,7 +166,9 @@ def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -
         first: First day of the plan.
         days: Days of the plan.
     """
-    segments = [key for (key,) in connection.execute("select segment_key from marketing.segment order by 1").fetchall()]
+    segments = [
+        key for (key,) in connection.execute("select segment_key from marketing.known_segment order by 1").fetchall()
+    ]
     asked = connection.execute(_BRIEFS)
     names = [column[0] for column in asked.description or ()]
     found = [_brief(dict(zip(names, row, strict=True)), segments, first, days) for row in asked.fetchall()]

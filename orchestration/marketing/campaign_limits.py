@@ -96,7 +96,7 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
         else:
             if segment is None:
                 raise CampaignLimitError(f"{row}: a minimum reach needs a segment_key of marketing.segment")
-            if not _knows(connection, "marketing.segment", "segment_key", segment):
+            if not _knows(connection, "marketing.known_segment", "segment_key", segment):
                 raise CampaignLimitError(f"{row}: no segment {segment!r}; marketing.segment has the keys")
             reach[segment] = int(amount)
     return CampaignLimits(

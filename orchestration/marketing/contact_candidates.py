@@ -130,7 +130,7 @@ with runs as (
 members as (
     select campaigns.slot, people.person
     from plan_campaign as campaigns
-    inner join marketing.segment_membership as memberships
+    inner join marketing.known_membership as memberships
         on campaigns.segment_key = memberships.segment_key and memberships.is_current
     inner join plan_person as people on memberships.user_key = people.user_key
     union
@@ -346,7 +346,7 @@ active as (
 
 placed as (
     select people.person, min(memberships.segment_key) as segment_key
-    from marketing.segment_membership as memberships
+    from marketing.known_membership as memberships
     inner join plan_person as people on memberships.user_key = people.user_key
     where memberships.is_current and starts_with(memberships.segment_key, $segments)
     group by all
@@ -368,7 +368,7 @@ with memberships as (
     select contacts.person, list(distinct memberships.segment_key order by memberships.segment_key) as segment_keys
     from (select distinct person from plan_contact) as contacts
     inner join plan_person as people on contacts.person = people.person
-    inner join marketing.segment_membership as memberships on people.user_key = memberships.user_key
+    inner join marketing.known_membership as memberships on people.user_key = memberships.user_key
     where memberships.is_current
     group by contacts.person
 )
@@ -581,7 +581,8 @@ class CandidateReader:
         self.segments: list[str] = [
             key
             for (key,) in connection.execute(
-                "select segment_key from marketing.segment where starts_with(segment_key, ?) order by 1", [_SEGMENTS]
+                "select segment_key from marketing.known_segment where starts_with(segment_key, ?) order by 1",
+                [_SEGMENTS],
             ).fetchall()
         ]
 

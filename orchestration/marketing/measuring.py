@@ -401,7 +401,7 @@ kinds as (
 ),
 
 segments as (
-    select distinct segment_key from marketing.segment_membership
+    select distinct segment_key from marketing.known_membership
     where list_bool_or(list_transform($families, lambda family: starts_with(segment_key, family)))
 ),
 
@@ -432,7 +432,7 @@ placed as (
         shown.*,
         memberships.segment_key
     from shown
-    inner join marketing.segment_membership as memberships on shown.user_key = memberships.user_key
+    inner join marketing.known_membership as memberships on shown.user_key = memberships.user_key
     inner join segments on memberships.segment_key = segments.segment_key
     where
         case

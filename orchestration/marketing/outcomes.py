@@ -133,7 +133,7 @@ members as (
         started.user_key,
         list(memberships.segment_key order by memberships.segment_key) as segment_keys
     from started
-    inner join marketing.segment_membership as memberships on started.user_key = memberships.user_key
+    inner join marketing.known_membership as memberships on started.user_key = memberships.user_key
     where
         case
             when split_part(memberships.segment_key, ':', 1) in ('lifecycle', 'value')

@@ -502,7 +502,7 @@ class _Planner:
             select
                 cast(people.person as bigint) as person,
                 cast(min(list_position($keys::varchar[], memberships.segment_key)) - 1 as bigint) as segment
-            from marketing.segment_membership as memberships
+            from marketing.known_membership as memberships
             inner join people on memberships.user_key = people.user_key
             where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
             group by people.person

@@ -412,7 +412,10 @@ def _name(one: ThemePair) -> str:
     else:
         themes = f"{one.source_topic} on {one.source} to {one.target_topic} on {one.target}"
     segment = one.segment_name[0].lower() + one.segment_name[1:]
-    people = segment if one.family == "value" else f"people {segment}"
+    if one.family == "taste":
+        people = f"people with a taste for {one.segment_name}"
+    else:
+        people = segment if one.family == "value" else f"people {segment}"
     return f"{themes[0].upper()}{themes[1:]}, for {people}"
 
 

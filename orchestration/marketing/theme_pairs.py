@@ -34,7 +34,7 @@ segments as (
         name,
         platform,
         if(family = 'lifecycle', split_part(segment_key, ':', 3), null) as state
-    from marketing.segment
+    from marketing.known_segment
 ),
 
 contactable as (
@@ -55,7 +55,7 @@ inner join platforms
             when segments.family = 'potential' or segments.state in ('at_risk', 'dormant') then platforms.target
             else platforms.source
         end
-inner join marketing.segment_membership as memberships
+inner join marketing.known_membership as memberships
     on segments.segment_key = memberships.segment_key and memberships.is_current
 inner join contactable
     on memberships.user_key = contactable.user_key and platforms.source = contactable.platform
@@ -368,7 +368,7 @@ select
     coalesce(paid.purchases, 0) as purchases,
     cast(prices.median_price as double) as median_price
 from pair
-inner join marketing.segment as segments on pair.segment_key = segments.segment_key
+inner join marketing.known_segment as segments on pair.segment_key = segments.segment_key
 inner join core.dim_topic as sources on pair.source_topic_key = sources.topic_key
 inner join core.dim_topic as targets on pair.target_topic_key = targets.topic_key
 inner join items

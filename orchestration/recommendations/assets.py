@@ -35,8 +35,8 @@ from orchestration.settings import Settings
 from orchestration.versions import models_version
 
 _GROUP = "recommendations"
-_INTERACTIONS = AssetKey([_GROUP, "interactions"])
-_MODELS = AssetKey([_GROUP, "models"])
+INTERACTIONS = AssetKey([_GROUP, "interactions"])
+MODELS = AssetKey([_GROUP, "models"])
 _USER_ITEM = AssetKey([_GROUP, "scored_user_item"])
 _CATALOGUE = [
     AssetKey(["core", name])
@@ -58,7 +58,8 @@ _PREFERRED_ITEM = TableColumnDep(AssetKey(["features", "user_item_preference"]),
 _ANY_ITEM = [_PREFERRED_ITEM, TableColumnDep(AssetKey(["core", "dim_item"]), "item_key")]
 
 
-def _addressed(key: AssetKey) -> AssetIn:
+def addressed(key: AssetKey) -> AssetIn:
+    """The input of an asset that takes the address of an artifact."""
     return AssetIn(key=key, input_manager_key="addresses")
 
 
@@ -71,7 +72,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
     config = steps.selection_config(settings)
 
     @asset(
-        key=_INTERACTIONS,
+        key=INTERACTIONS,
         deps=[AssetKey(["features", "user_item_preference"]), *_CATALOGUE],
         group_name=_GROUP,
         kinds={"python", "arrow"},
@@ -109,8 +110,8 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         )
 
     @asset(
-        key=_MODELS,
-        ins={"interactions": _addressed(_INTERACTIONS)},
+        key=MODELS,
+        ins={"interactions": addressed(INTERACTIONS)},
         group_name=_GROUP,
         kinds={"python", "implicit"},
         io_manager_key="addresses",
@@ -149,7 +150,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
     @asset(
         key=[_GROUP, "model_evaluation"],
         metadata={"dagster/column_schema": source_schema(_GROUP, "model_evaluation")},
-        ins={"models": _addressed(_MODELS)},
+        ins={"models": addressed(MODELS)},
         group_name=_GROUP,
         kinds={"python", "duckdb"},
         pool=WRITER_POOL,
@@ -168,7 +169,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
     @asset(
         key=_USER_ITEM,
         metadata={"dagster/column_schema": source_schema(_GROUP, "scored_user_item")},
-        ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
+        ins={"models": addressed(MODELS), "interactions": addressed(INTERACTIONS)},
         deps=[AssetKey(["core", "dim_user"]), AssetKey(["seeds", "recommendation_rules"])],
         group_name=_GROUP,
         kinds={"python", "duckdb"},
@@ -229,7 +230,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
     @asset(
         key=[_GROUP, "scored_item_item"],
         metadata={"dagster/column_schema": source_schema(_GROUP, "scored_item_item")},
-        ins={"models": _addressed(_MODELS), "interactions": _addressed(_INTERACTIONS)},
+        ins={"models": addressed(MODELS), "interactions": addressed(INTERACTIONS)},
         group_name=_GROUP,
         kinds={"python", "duckdb"},
         pool=WRITER_POOL,

@@ -174,6 +174,7 @@ def test_tests_of_the_second_pass_do_not_run_in_the_first(dbt):
     assert "user_item_" not in listed.output.replace("user_item_preference", "")
     assert "nothing_consumed_is_recommended" not in listed.output
     assert "campaign_result_" not in listed.output
-    # Segments come from the features, in the first pass.
-    assert "unique_key_segment_membership" in listed.output
-    assert "lifecycle_agrees_with_user_activity" in listed.output
+    assert "unique_key_segment_" not in listed.output
+    assert "lifecycle_agrees_with_user_activity" not in listed.output
+    # All segments but those of taste come from the features, in the first pass.
+    assert "unique_key_defined_stay" in listed.output

@@ -6,9 +6,21 @@ from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 import pytest
 
-BUILD = ("build", "--select", "+segment", "+user_activity", "--exclude-resource-type", "test", "unit_test")
+from orchestration.marketing.tastes import SEGMENT_SCHEMA, TasteSegments, write_tastes
+
+WITHOUT_TESTS = ("--exclude-resource-type", "test", "unit_test")
+BEFORE_MODELS = ("build", "--select", "+defined_segment", "+defined_stay", "+user_activity", *WITHOUT_TESTS)
+AFTER_MODELS = ("build", "--select", "segment", "segment_membership", *WITHOUT_TESTS)
+TASTE = {
+    "segment_key": "taste:joined:art",
+    "family": "taste",
+    "name": "Art",
+    "platform": "joined",
+    "definition": "Likes art.",
+}
 CHECKS = ("lifecycle_agrees_with_user_activity", "stays_follow_one_another")
 PEOPLE = 18
 # Half of the items of a platform are of each topic.
@@ -73,9 +85,20 @@ def segmented(dbt, fresh_raw):
         batch=1,
     )
     raw.run(as_of=str(AS_OF), batch=1)
-    built = dbt(*BUILD)
-    assert built.succeeded, built.output
+    build(dbt)
     return raw, read(dbt)
+
+
+def build(dbt, *options):
+    """Both passes, and between them two people of a taste."""
+    before = dbt(*BEFORE_MODELS, *options)
+    assert before.succeeded, before.output
+    with duckdb.connect(str(dbt.build_file)) as connection:
+        ids = connection.execute("select user_key from core.dim_user order by user_key limit 2").to_arrow_table()
+        members = ids.add_column(0, "segment_key", pa.array([TASTE["segment_key"]] * 2))
+        write_tastes(connection, TasteSegments(pa.Table.from_pylist([TASTE], SEGMENT_SCHEMA), members, {}))
+    after = dbt(*AFTER_MODELS, *options)
+    assert after.succeeded, after.output
 
 
 def read(dbt, query=STAYS):
@@ -135,12 +158,25 @@ def test_every_family_that_has_a_history_shows_one(segmented):
     assert {key.split(":")[0] for key in ended} == {"lifecycle", "value"}
 
 
-def test_segments_are_made_before_the_models(segmented, dbt):
-    """No table of the models is in the build file of this test; nothing of the first pass may ask for one."""
-    listed = dbt("--quiet", "ls", "--resource-type", "model", "--select", "+segment", "--output", "name")
+def test_all_segments_but_those_of_taste_are_made_before_the_models(segmented, dbt):
+    """No table of the models is in the build file when these are built; nothing of the first pass may ask for one."""
+    wanted = ("--select", "+defined_segment", "+defined_stay")
+    listed = dbt("--quiet", "ls", "--resource-type", "model", *wanted, "--output", "name")
     before = dbt("--quiet", "ls", "--resource-type", "model", "--exclude", "tag:after_models", "--output", "name")
-    assert "segment_membership" in listed.output.split()
-    assert set(listed.output.split()) <= set(before.output.split())
+    assert {"defined_segment", "defined_stay"} <= set(listed.output.split()) <= set(before.output.split())
+    assert not {"segment", "segment_membership"} & set(before.output.split())
+
+
+def test_segments_of_taste_stand_beside_the_others(segmented, dbt):
+    _, stays = segmented
+    tastes = [stay for stay in stays if stay[0].startswith("taste:")]
+    assert [(stay[0], *stay[2:]) for stay in tastes] == [("taste:joined:art", True, AS_OF, None)] * 2
+    sizes = {key: people for key, *_, people in read(dbt, "from marketing.segment")}
+    assert sizes["taste:joined:art"] == 2
+    counted = Counter(stay[0] for stay in stays if stay[2])
+    assert sizes == {key: counted[key] for key in sizes}
+    assert set(counted) <= set(sizes)
+    assert {key.split(":")[0] for key in sizes} == {"lifecycle", "value", "interest", "potential", "taste"}
 
 
 def test_whatever_needs_what_python_has_written_is_built_in_the_second_pass(dbt):
@@ -201,8 +237,7 @@ def test_potential_tells_the_people_of_one_side_apart(segmented, dbt):
 
 def test_recomputing_everything_gives_the_same_members_and_times(segmented, dbt):
     _, stays = segmented
-    again = dbt(*BUILD, "--full-refresh")
-    assert again.succeeded, again.output
+    build(dbt, "--full-refresh")
     assert read(dbt) == stays
 
 
@@ -226,8 +261,7 @@ def test_a_stay_that_is_over_stays_as_it_was_when_time_goes_on(segmented, dbt):
     """Comes last: it leaves the tables at a later moment."""
     raw, stays = segmented
     raw.run(as_of=str(LATER), batch=1)
-    built = dbt(*BUILD)
-    assert built.succeeded, built.output
+    build(dbt)
     later = {(key, user, start): end for key, user, _, start, end in read(dbt)}
     for key, user, is_current, start, end in stays:
         if key.startswith(("lifecycle:", "value:")):

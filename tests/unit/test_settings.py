@@ -28,6 +28,8 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_CANDIDATES="als_joint, rising",
         ZHIYING_PLAN_DAYS="14",
         ZHIYING_HANDOVER_DAYS="2",
+        ZHIYING_TASTE_CLUSTERS="8",
+        ZHIYING_TASTE_MIN_ITEMS="10",
         ZHIYING_AS_OF="2026-01-31T08:00:00+08:00",
         OTHER="ignored",
     )
@@ -37,6 +39,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.list_length == 7
     assert settings.candidates == ("als_joint", "rising")
     assert (settings.plan_days, settings.handover_days) == (14, 2)
+    assert (settings.taste_clusters, settings.taste_min_items) == (8, 10)
     assert settings.as_of == datetime(2026, 1, 31)
 
 
@@ -56,6 +59,8 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_PLAN_DAYS", "61", "between 1 and 60"),
         ("ZHIYING_HANDOVER_DAYS", "0", "between 1 and 60"),
         ("ZHIYING_HANDOVER_DAYS", "8", "if 7 are planned"),
+        ("ZHIYING_TASTE_CLUSTERS", "1", "at least 2"),
+        ("ZHIYING_TASTE_MIN_ITEMS", "0", "at least 1"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_name(
@@ -101,6 +106,8 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
         {"candidates": ("als",)},
         {"plan_days": 14},
         {"handover_days": 2},
+        {"taste_clusters": 8},
+        {"taste_min_items": 10},
     ):
         assert settings.with_options(**changed).fingerprint() != settings.fingerprint()
 

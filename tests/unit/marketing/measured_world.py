@@ -40,7 +40,7 @@ create table core.fct_purchase (
 );
 create table core.fct_interaction (user_key varchar, domain varchar, event_type varchar, occurred_at timestamp);
 create table core.fct_rating (user_key varchar, domain varchar, rating double, rated_at timestamp);
-create table marketing.segment_membership (
+create table marketing.known_membership (
     segment_key varchar, user_key varchar, is_current boolean, entered_at timestamp, exited_at timestamp
 );
 create table seeds.campaign_limits (limit_id varchar, limit_kind varchar, amount double, is_active boolean);
@@ -154,7 +154,7 @@ class World:
         """A stay in a segment."""
         exited_at = None if until is None else START + timedelta(days=until)
         row = {"segment_key": segment_key, "user_key": user, "is_current": until is None, "exited_at": exited_at}
-        self._insert("marketing.segment_membership", row | {"entered_at": START + timedelta(days=since)})
+        self._insert("marketing.known_membership", row | {"entered_at": START + timedelta(days=since)})
 
     def holds_out_globally(self, share: float) -> None:
         """The limit that keeps people out of all campaigns."""

@@ -49,8 +49,8 @@ create table core.fct_interaction (
     event_key varchar, user_key varchar, item_key varchar, campaign_key varchar, domain varchar, event_type varchar,
     occurred_at timestamp
 );
-create table marketing.segment (segment_key varchar, family varchar, name varchar, platform varchar, people integer);
-create table marketing.segment_membership (
+create table marketing.known_segment (segment_key varchar, family varchar, name varchar, platform varchar);
+create table marketing.known_membership (
     segment_key varchar, user_key varchar, is_current boolean, entered_at timestamp, exited_at timestamp
 );
 create table seeds.campaign_limits (
@@ -126,7 +126,7 @@ class SmallWorld:
         for segment_key in segments:
             self.segment(segment_key)
             self.insert(
-                "marketing.segment_membership",
+                "marketing.known_membership",
                 segment_key=segment_key,
                 user_key=user_key,
                 is_current=True,
@@ -150,11 +150,11 @@ class SmallWorld:
     def segment(self, segment_key: str) -> None:
         """Adds a segment if it is not there."""
         known = self.connection.execute(
-            "select 1 from marketing.segment where segment_key = ?", [segment_key]
+            "select 1 from marketing.known_segment where segment_key = ?", [segment_key]
         ).fetchall()
         if not known:
             self.insert(
-                "marketing.segment", segment_key=segment_key, family=segment_key.split(":")[0], name=segment_key
+                "marketing.known_segment", segment_key=segment_key, family=segment_key.split(":")[0], name=segment_key
             )
 
     def item(self, item_key: str, *, price: float | None = None, currency: str | None = None) -> None:

@@ -91,11 +91,14 @@ class TestEligibility:
         world.campaign("spring")
         assert codes(planned(world, tmp_path)) == {"ann": "eligible"}
 
-    def test_members_of_the_segment_without_an_account_there_have_none(self, world: SmallWorld, tmp_path: Path) -> None:
-        world.person("ann", segments=["value:film:high"])
-        world.person("bob", segments=["value:film:high"], platforms=["knowledge"])
+    @pytest.mark.parametrize("segment_key", ["value:film:high", "taste:joined:crime+drama"])
+    def test_members_of_the_segment_without_an_account_there_have_none(
+        self, world: SmallWorld, tmp_path: Path, segment_key: str
+    ) -> None:
+        world.person("ann", segments=[segment_key])
+        world.person("bob", segments=[segment_key], platforms=["knowledge"])
         world.person("cat")
-        world.campaign("spring", segment="value:film:high")
+        world.campaign("spring", segment=segment_key)
         assert codes(planned(world, tmp_path)) == {"ann": "eligible", "bob": "no_account"}
 
     def test_who_was_contacted_and_left_the_segment_is_outside_it(self, world: SmallWorld, tmp_path: Path) -> None:

@@ -54,10 +54,14 @@ def world(
     made = SmallWorld()
     made.connection.execute(_WORLD)
     made.insert(
-        "marketing.segment", segment_key=segment_key, family=segment_key.split(":")[0], name=name, platform=platform
+        "marketing.known_segment",
+        segment_key=segment_key,
+        family=segment_key.split(":")[0],
+        name=name,
+        platform=platform,
     )
     made.connection.execute(
-        "insert into marketing.segment_membership by name "
+        "insert into marketing.known_membership by name "
         f"select '{segment_key}' as segment_key, user_key, true as is_current from core.dim_user"
     )
     return made
@@ -78,6 +82,11 @@ def test_each_taste_is_brought_to_what_fills_its_lists() -> None:
     assert found["folklore"]["pull"] == pytest.approx(2.0)
     assert found["folklore"]["name"] == "Horror on film to folklore on knowledge, for people active on film"
     assert found["folklore"]["item_keys"] == [f"knowledge:folklore{n}" for n in range(1, 7)]
+
+
+def test_people_of_a_taste_are_said_to_have_a_taste_for_its_topics() -> None:
+    found = proposals(world("taste:joined:comedy+horror", "Comedy and Horror", "joined"))
+    assert found["folklore"]["name"].endswith(", for people with a taste for Comedy and Horror")
 
 
 def test_the_figures_of_a_first_campaign_follow_from_what_is_assumed() -> None:
@@ -123,7 +132,7 @@ def test_lists_that_are_the_same_for_all_pull_nobody() -> None:
 
 def test_too_few_people_or_items_are_no_campaign() -> None:
     made = world()
-    made.connection.execute("delete from marketing.segment_membership where user_key >= 'u190'")
+    made.connection.execute("delete from marketing.known_membership where user_key >= 'u190'")
     assert proposals(made) == {}
     made = world()
     made.connection.execute(

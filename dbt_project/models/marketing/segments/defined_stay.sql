@@ -20,7 +20,6 @@ stays as (
 select
     segment_key,
     user_key,
-    exited_at is null as is_current,
     entered_at,
     exited_at
 from stays

@@ -6,10 +6,6 @@
 
 with
 
-memberships as (
-    select * from {{ ref('segment_membership') }}
-),
-
 interests as (
     select * from {{ ref('interest_stay') }}
 ),
@@ -116,7 +112,7 @@ topics as (
     from interests
 ),
 
-tastes as (
+inclinations as (
     select
         segment_key,
         'interest' as family,
@@ -169,26 +165,15 @@ segments as (
     union all
     select * from worths
     union all
-    select * from tastes
+    select * from inclinations
     union all
     select * from chances
-),
-
-sizes as (
-    select
-        segment_key,
-        count(*) as people
-    from memberships
-    where is_current
-    group by segment_key
 )
 
 select
-    segments.segment_key,
-    segments.family,
-    segments.name,
-    segments.platform,
-    segments.definition,
-    cast(coalesce(sizes.people, 0) as integer) as people
+    segment_key,
+    family,
+    name,
+    platform,
+    definition
 from segments
-left join sizes on segments.segment_key = sizes.segment_key
