@@ -239,7 +239,7 @@ promises as (
     from marketing.past_contact as contacts
     inner join campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
     cross join runs
-    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of
+    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
     group by all
 ),
 

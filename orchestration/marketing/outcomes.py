@@ -75,6 +75,7 @@ order by campaigns.campaign_key
 
 # Who is not known any more is no subject.
 _SUBJECTS = """
+-- What this very run has handed over begins at as_of at the earliest; it is not measured by the run, made again or not.
 with runs as (
     select as_of, time_zone from raw.run
 ),
@@ -90,7 +91,7 @@ contacts as (
         true as is_promised
     from marketing.past_contact as contacts
     cross join runs
-    where contacts.not_before <= runs.as_of
+    where contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
     union all
     select
         exposures.campaign_key,

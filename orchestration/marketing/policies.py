@@ -68,7 +68,7 @@ spent as (
     from subject as subjects
     inner join marketing.past_contact as contacts
         on subjects.campaign_key = contacts.campaign_key and subjects.user_key = contacts.user_key
-    where contacts.not_before <= subjects.followed_until
+    where contacts.not_before < subjects.followed_until
     group by all
 )
 

@@ -116,6 +116,7 @@ class World:
             "arm": arm,
             "cost": 0.25 if arm == "treatment" else 0.0,
             "segment_keys": [],
+            "decided_at": at - timedelta(hours=1),
         }
         self._insert("marketing.past_contact", row | other)
         return hashlib.md5(key.encode()).hexdigest()

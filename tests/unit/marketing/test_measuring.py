@@ -334,6 +334,20 @@ def test_nothing_that_happened_after_as_of_is_measured(world: World) -> None:
     assert world.measure() == seen
 
 
+def test_what_the_run_itself_hands_over_is_not_measured_when_it_is_made_again(world: World) -> None:
+    world.campaign("spring")
+    world.people("ann", "ben", "cal")
+    world.contact("spring", "ann", arm="treatment")
+    world.contact("spring", "ben", arm="control")
+    world.looked_at(3)
+    before = world.measure()
+    # East of here the next day has begun, so that its contact may be made at once.
+    world.contact("spring", "cal", arm="treatment", day=3, decided_at=START + timedelta(days=3))
+    assert world.measure() == before
+    world.looked_at(3.01)
+    assert world.result("spring")["people_treatment"] == 2
+
+
 def test_without_exposures_rates_are_what_is_assumed_for_every_kind(world: World) -> None:
     world.belongs("ann", "lifecycle:joined:active", since=0)
     rates = world.measure().rate.to_pylist()

@@ -68,6 +68,7 @@ def lots(
             "channel": ["email"] * people,
             "contact_date": [START.date()] * people,
             "not_before": [START] * people,
+            "decided_at": [START - timedelta(hours=1)] * people,
             "arm": np.where(treated, "treatment", "control").tolist(),
             "propensity": np.full(people, 0.6),
             "p_conversion": 0.1 + 0.2 * score + wrong,
