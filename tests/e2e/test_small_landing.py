@@ -1,5 +1,6 @@
 """A landing folder with three ratings by two people: the smallest input, and what can go wrong with a run over it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,9 +20,14 @@ e3,u2,f1,rating,2026-01-03,4
 """
 
 
+# Who is held out for evaluation is drawn by keys that depend on the secret; with this one it is nobody.
+SECRET = {"ZHIYING_SECRET": "that of two people and three ratings"}
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Home:
     home = Home(tmp_path_factory.mktemp("small") / "home", say)
+    home.environment = SECRET
     file = home.landing / "film" / "events" / "ratings.csv"
     file.parent.mkdir(parents=True)
     file.write_text(RATINGS)
@@ -32,7 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Home:
 def interrupted(home: Home) -> subprocess.CompletedProcess[str]:
     """A run that somebody stops with Ctrl-C while dbt builds."""
     command = [str(Path(sys.executable).parent / "zhiying"), "run", "--home", str(home.path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | home.environment
+    )
     end = time.monotonic() + 60
     while not any("START" in log.read_text() for log in home.path.glob("reports/run-*.log")) and time.monotonic() < end:
         time.sleep(0.1)
