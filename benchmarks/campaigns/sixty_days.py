@@ -243,15 +243,16 @@ def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_
     lived: Figures = summary(loop.lines, loop.measured or (None, None, None)) | {"people": people}
     if new := len(loop.lines) - before:
         lived["seconds_per_day"] = (time.monotonic() - started) / new
-    return judge(settings, lived)
+    return judge(settings, lived, days)
 
 
-def judge(settings: Settings, lived: Figures) -> Figures:
+def judge(settings: Settings, lived: Figures, days: int) -> Figures:
     """Counts what breaks a limit.
 
     Args:
         settings: Of a home in which days were lived.
         lived: Figures of those days, to stand first.
+        days: How many there should be.
     """
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -288,6 +289,15 @@ def judge(settings: Settings, lived: Figures) -> Figures:
         {"name": f"broken: {name}", "value": count, "interval": None, "required": "0", "holds": count == 0}
         for name, count in broken.items()
     ]
+    requirements.append(
+        {
+            "name": "days with a list",
+            "value": on_days,
+            "interval": None,
+            "required": f"{days}",
+            "holds": on_days >= days,
+        }
+    )
     requirements.append(
         {"name": "rows of lists", "value": contacts, "interval": None, "required": "> 0", "holds": contacts > 0}
     )
