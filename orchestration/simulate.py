@@ -270,8 +270,8 @@ def live(
     world: "LandingWorld",
     tell: Callable[[SimulatedDay], None],
     show: Progress,
-    loop: Loop | None = None,
-) -> Estimate:
+    loop: Loop,
+) -> None:
     """Closes the loop: every day is run, handed over and answered; a last run measures the last day.
 
     Args:
@@ -279,19 +279,14 @@ def live(
         world: The world on day 0.
         tell: Told each day that is new when it has passed.
         show: Told how far it is.
-        loop: What was lived before, which the world lives again without a run; kept as it goes on. None to begin at day 0 and keep
-            nothing.
-
-    Returns:
-        The conversions added as the product measured them in the end, and their interval.
+        loop: What was lived before, which the world lives again without a run; kept as it goes on.
 
     Raises:
         SimulationStoppedError: If a run fails, or a day that was lived before is in the landing zone as another.
     """
     from simulation.landing_world import date_of
 
-    lived_before = 0 if loop is None else len(loop.lines)
-
+    lived_before = len(loop.lines)
     for day in range(world.days):
         of_day = date_of(day)
         show(day, world.days, str(of_day))
@@ -317,18 +312,14 @@ def live(
             value_source=value_source,
         )
         # Kept before the first of its files is there: a run that found a part of them would plan on half a day.
-        if loop is not None:
-            loop.lines.append(line)
-            loop.keep()
+        loop.lines.append(line)
+        loop.keep()
         write_files(settings.landing, record.files)
         tell(line)
     show(world.days, world.days, "measuring the last day")
     _run(settings, date_of(world.days))
-    measured = estimate(settings)[0]
-    if loop is not None:
-        loop.measured = measured
-        loop.keep()
-    return measured
+    loop.measured = estimate(settings)[0]
+    loop.keep()
 
 
 def contacts_of(settings: Settings, of_day: date) -> "pa.Table":

@@ -28,14 +28,14 @@ from orchestration.marketing.ledger import DecisionLedger
 from orchestration.marketing.measuring import measure, write_measurement
 from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import make_plan, write_plan
-from orchestration.marketing.policies import measure_policies, write_policies
+from orchestration.marketing.policies import measure_policies
 from orchestration.marketing.proposing import propose, write_proposals
 from orchestration.marketing.tastes import find_tastes, write_tastes
 from orchestration.recommendations.assets import INTERACTIONS, MODELS, addressed
 from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.dbt import source_description, source_schema
 from orchestration.resources.transient import retried_when_transient
-from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
+from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource, replace_table
 from orchestration.settings import Settings
 
 _GROUP = "marketing"
@@ -145,7 +145,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
             known = read_outcomes(connection)
             write_measurement(connection, measure(connection, known))
             policies = measure_policies(connection, known)
-            write_policies(connection, policies.table)
+            replace_table(connection, f"{_GROUP}.measured_policy", policies.table)
             yield from _written(
                 connection,
                 {

@@ -21,6 +21,7 @@ from models_ml.campaigns.allocation_problem import NO_ITEM
 from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
+from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
 from orchestration.resources.warehouse import registered
 
 Ints = NDArray[np.int64]
@@ -28,10 +29,6 @@ Floats = NDArray[np.float64]
 
 # Days in which earlier contacts tire, and in which activity is counted.
 RECENT_DAYS, ACTIVE_DAYS = 14, 90
-# Days after a contact in which a conversion counts as its answer, in both arms.
-ANSWER_DAYS = 30
-# Days after which most answers have come.
-FOLLOWED_DAYS = 7
 # Contacts of more than this many days ago say little of today's people, and are many.
 HISTORY_DAYS = 365
 # Segments by which answers differ; each person is in one of them.
@@ -621,7 +618,7 @@ class CandidateReader:
             self._connection.execute(
                 "select campaign_key, count(*) from plan_earlier cross join raw.run as runs "
                 "where is_treated and not_before <= runs.as_of - to_days($days) group by all",
-                {"days": FOLLOWED_DAYS},
+                {"days": MOSTLY_ANSWERED_DAYS},
             ).fetchall()
         )
 
@@ -737,7 +734,7 @@ class CandidateReader:
                 "plan_id": self._plan_id,
                 "recent": RECENT_DAYS,
                 "active": ACTIVE_DAYS,
-                "answer": ANSWER_DAYS,
+                "answer": FOLLOW_UP_DAYS,
                 "history": HISTORY_DAYS,
                 "segments": _SEGMENTS,
                 "segment_keys": self.segments,

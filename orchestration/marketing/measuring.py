@@ -25,20 +25,19 @@ from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.lifts import EVERYONE, compare_arms, sequence_of_shares_to_date
 from orchestration.marketing.outcomes import (
     FOLLOW_UP_DAYS,
+    MOSTLY_ANSWERED_DAYS,
     Outcomes,
     campaign_of_subjects,
     flags,
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import registered, replace_table
 
 SCHEMA = "marketing"
 # Rates that are assumed before a campaign of any kind was answered, worth so many exposures.
 PRIOR_RATES = {"click": 0.03, "conversion": 0.005, "dismiss": 0.03, "unsubscribe": 0.003}
 PRIOR_STRENGTH = 50.0
-# Days after which most answers have come: exposures of less would count as unanswered, and rates fall with every list handed over.
-_RATED_AFTER_DAYS = 7
 _RATED_FAMILIES = ("lifecycle:joined:", "value:", "potential:")
 
 _RESULT_SCHEMA = pa.schema(
@@ -520,7 +519,7 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
                     "kinds": list(KINDS),
                     "families": list(_RATED_FAMILIES),
                     "everyone": EVERYONE,
-                    "rated_after": _RATED_AFTER_DAYS,
+                    "rated_after": MOSTLY_ANSWERED_DAYS,
                 },
             ).to_arrow_table()
     lift = compare_arms(known)
@@ -540,10 +539,8 @@ def write_measurement(connection: duckdb.DuckDBPyConnection, measured: Measured)
         connection: To the build file, open for writing.
         measured: From `measure`.
     """
-    connection.execute(f"create schema if not exists {SCHEMA}")
     for name in ("result", "day", "lift", "attribution", "rate"):
-        with registered(connection, measured_rows=getattr(measured, name)):
-            connection.execute(f"create or replace table {SCHEMA}.measured_{name} as select * from measured_rows")
+        replace_table(connection, f"{SCHEMA}.measured_{name}", getattr(measured, name))
 
 
 def _attribution(pairs: pa.Table) -> pa.Table:

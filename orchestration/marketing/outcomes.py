@@ -19,6 +19,8 @@ from orchestration.resources.warehouse import registered
 
 # How long after the first contact what a person does counts, alike in both arms.
 FOLLOW_UP_DAYS = 30
+# After so many days most answers have come; a contact of less would count as unanswered.
+MOSTLY_ANSWERED_DAYS = 7
 # How long before it revenue is known that makes the comparison sharper (CUPED).
 LOOK_BACK_DAYS = 14
 # A response within this time of a purchase tells of the purchase.

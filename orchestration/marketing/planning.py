@@ -51,7 +51,7 @@ from orchestration.marketing.contact_candidates import CandidateReader, Offers, 
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.marketing.ledger import Commitment
 from orchestration.resources.artifacts import Artifact, ArtifactStore
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings
 from orchestration.versions import code_version
 
@@ -198,11 +198,8 @@ def write_plan(connection: duckdb.DuckDBPyConnection, plan: Artifact) -> int:
         connection: Writer of the build file.
         plan: From `make_plan`.
     """
-    connection.execute("create schema if not exists marketing")
-    for name in TABLES:
-        with registered(connection, decided_rows=plan.table(name)):
-            connection.execute(f"create or replace table marketing.decided_{name} as from decided_rows")
-    return int(connection.execute("select count(*) from marketing.decided_contact").fetchall()[0][0])
+    rows = {name: replace_table(connection, f"marketing.decided_{name}", plan.table(name)) for name in TABLES}
+    return rows["contact"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

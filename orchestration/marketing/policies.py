@@ -187,18 +187,6 @@ def measure_policies(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> 
     return MeasuredPolicies(pa.Table.from_pylist(rows, POLICY_SCHEMA), decisions)
 
 
-def write_policies(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
-    """Replaces the table `marketing.measured_policy`.
-
-    Args:
-        connection: To the build file, open for writing.
-        table: From `measure_policies`.
-    """
-    connection.execute("create schema if not exists marketing")
-    with registered(connection, measured_rows=table):
-        connection.execute("create or replace table marketing.measured_policy as select * from measured_rows")
-
-
 def _read_decisions(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Decisions:
     with registered(connection, campaign=known.campaigns, subject=known.subjects, outcome=known.outcomes):
         found = connection.execute(_DECISIONS).to_arrow_table()

@@ -33,7 +33,7 @@ from models_ml.campaigns.proposals import (
 )
 from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.theme_pairs import ThemePair, theme_pairs
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings
 
 TABLE = "marketing.proposed_campaign"
@@ -135,10 +135,7 @@ def write_proposals(connection: duckdb.DuckDBPyConnection, proposals: pa.Table) 
         connection: Writer of the build file.
         proposals: From `propose`.
     """
-    connection.execute("create schema if not exists marketing")
-    with registered(connection, proposed_rows=proposals):
-        connection.execute(f"create or replace table {TABLE} as from proposed_rows")
-    return int(proposals.num_rows)
+    return replace_table(connection, TABLE, proposals)
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> _Known:

@@ -26,7 +26,7 @@ from models_ml.split import SplitConfig
 from models_ml.traits import traits_from_arrow
 from orchestration.recommendations.memory import PeakMemory
 from orchestration.resources.artifacts import Artifact, ArtifactStore
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings, SettingsError
 from orchestration.versions import models_version
 
@@ -239,7 +239,7 @@ def load_models(artifact: Artifact) -> FittedModels:
 def write_evaluation(connection: duckdb.DuckDBPyConnection, models: Artifact) -> int:
     """Replaces `recommendations.model_evaluation`; returns its number of rows."""
     table = models.table("evaluation")
-    return _replace(connection, "model_evaluation", pa.RecordBatchReader.from_batches(table.schema, table.to_batches()))
+    return replace_table(connection, f"{SCHEMA}.model_evaluation", table)
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def write_user_item(
     config = ScoringConfig(k=list_length, exploration=ExplorationConfig(share=exploration_share, seed=seed))
     ledger = Ledger(peak_megabytes=PeakMemory())
     lists = ListMaker(load_models(models), history, config, rules, ledger)
-    rows = _replace(connection, "scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
+    rows = replace_table(connection, f"{SCHEMA}.scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
     # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).
     connection.execute("create schema if not exists meta")
     connection.execute("create or replace table meta.scored as select time_zone, batch, as_of from raw.run")
@@ -314,16 +314,8 @@ def write_item_item(
     ledger = Ledger(peak_megabytes=PeakMemory())
     history = load_interactions(interactions)
     batches = score_related_items(load_models(models), history, k=list_length, ledger=ledger)
-    return _replace(connection, "scored_item_item", _reader(RELATED_SCHEMA, batches)), ledger.table()
+    return replace_table(connection, f"{SCHEMA}.scored_item_item", _reader(RELATED_SCHEMA, batches)), ledger.table()
 
 
 def _reader(schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _replace(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.RecordBatchReader) -> int:
-    """Replaces a table of the station by streamed rows, whole or not at all."""
-    connection.execute(f"create schema if not exists {SCHEMA}")
-    with registered(connection, scored_rows=rows):
-        connection.execute(f"create or replace table {SCHEMA}.{table} as from scored_rows")
-    return int(connection.execute(f"select count(*) from {SCHEMA}.{table}").fetchall()[0][0])

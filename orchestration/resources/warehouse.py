@@ -74,3 +74,17 @@ def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table | pa.Re
     finally:
         for name in tables:
             connection.unregister(name)
+
+
+def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> int:
+    """Replaces a table, `schema.name`, by Arrow rows, whole or not at all; returns how many.
+
+    Args:
+        connection: Writer of the build file.
+        table: The table; its schema is made if it is not there.
+        rows: A table, or a stream, which is read once.
+    """
+    connection.execute(f"create schema if not exists {table.split('.')[0]}")
+    with registered(connection, new_rows=rows):
+        connection.execute(f"create or replace table {table} as from new_rows")
+    return int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])

@@ -15,9 +15,8 @@ from orchestration.marketing.policies import (
     POLICY_SCHEMA,
     MeasuredPolicies,
     measure_policies,
-    write_policies,
 )
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import registered, replace_table
 from tests.unit.marketing.measured_world import START, World
 
 # Of a contact: what was known when it was decided.
@@ -166,7 +165,7 @@ def test_an_empty_ledger_gives_an_empty_table_with_its_columns(world: World) -> 
     world.campaign("spring")
     table = measured(world).table
     assert (table.num_rows, table.schema) == (0, POLICY_SCHEMA)
-    write_policies(world.connection, table)
+    replace_table(world.connection, "marketing.measured_policy", table)
     described = world.connection.execute("describe marketing.measured_policy").fetchall()
     assert [column for column, *_ in described] == POLICY_SCHEMA.names
 
