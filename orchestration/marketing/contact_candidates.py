@@ -22,7 +22,7 @@ from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import exact_sum, registered
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -607,7 +607,7 @@ class CandidateReader:
         """
         return dict(
             self._connection.execute(
-                "select campaign_key, sum(cost) from plan_earlier where is_treated and contact_date >= ? group by all",
+                f"select campaign_key, {exact_sum('cost')} from plan_earlier where is_treated and contact_date >= ? group by all",
                 [since or date.min],
             ).fetchall()
         )

@@ -32,7 +32,7 @@ from orchestration.marketing.outcomes import (
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
-from orchestration.resources.warehouse import registered, replace_table
+from orchestration.resources.warehouse import exact_sum, registered, replace_table
 
 SCHEMA = "marketing"
 # Rates that are assumed before a campaign of any kind was answered, worth so many exposures.
@@ -224,7 +224,7 @@ where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
 order by exposures.exposure_key
 """
 
-_SHOWN_DAYS = """
+_SHOWN_DAYS = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -234,7 +234,7 @@ promises as (
         contacts.campaign_key,
         contacts.contact_date as date,
         count(*) as contacts_promised,
-        sum(contacts.cost) as cost
+        {exact_sum("contacts.cost")} as cost
     from marketing.past_contact as contacts
     inner join campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
     cross join runs
@@ -245,7 +245,7 @@ promises as (
 credits as (
     select
         credits.exposure_key,
-        sum(credits.linear * credits.amount) as revenue
+        {exact_sum("credits.linear * credits.amount")} as revenue
     from credit as credits
     inner join campaign as campaigns
         on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
@@ -260,8 +260,8 @@ deliveries as (
         count(distinct exposures.user_key) as people,
         count(*) filter (where exposures.is_clicked) as clicks,
         count(*) filter (where exposures.is_converted) as conversions,
-        sum(exposures.cost) as cost,
-        sum(credits.revenue) as revenue
+        {exact_sum("exposures.cost")} as cost,
+        {exact_sum("credits.revenue")} as revenue
     from exposure as exposures
     left join credits on exposures.exposure_key = credits.exposure_key
     group by all
@@ -302,7 +302,15 @@ inner join campaign as campaigns on days.campaign_key = campaigns.campaign_key
 order by days.campaign_key, days.date
 """
 
-_TOTALS = """
+_PLANNED_CONTROL = """
+case
+    when subjects.is_promised
+        then 1 - (1 - campaigns.global_holdout) * (1 - coalesce(campaigns.holdout_share, 0.1))
+    else coalesce(campaigns.holdout_share, 0)
+end
+"""
+
+_TOTALS = f"""
 with exposed as (
     select
         campaign_key,
@@ -318,7 +326,7 @@ with exposed as (
 spent as (
     select
         campaign_key,
-        sum(cost) as cost
+        {exact_sum("cost")} as cost
     from day
     group by all
 ),
@@ -326,10 +334,10 @@ spent as (
 credited as (
     select
         credits.campaign_key,
-        sum(credits.last) as last,
-        sum(credits.linear) as linear,
-        sum(credits.position) as position,
-        sum(credits.linear * credits.amount) filter (where credits.currency = campaigns.currency) as revenue
+        {exact_sum("credits.last")} as last,
+        {exact_sum("credits.linear")} as linear,
+        {exact_sum("credits.position")} as position,
+        {exact_sum("credits.linear * credits.amount", "credits.currency = campaigns.currency")} as revenue
     from credit as credits
     inner join campaign as campaigns on credits.campaign_key = campaigns.campaign_key
     group by all
@@ -343,13 +351,7 @@ people as (
         count(*) filter (where outcomes.is_reached) as people_reached,
         count(*) filter (where subjects.is_in_both_arms) as people_in_both_arms,
         count(*) filter (where not subjects.is_treated and outcomes.is_reached) as held_out_people_exposed,
-        avg(
-            case
-                when subjects.is_promised
-                    then 1 - (1 - campaigns.global_holdout) * (1 - coalesce(campaigns.holdout_share, 0.1))
-                else coalesce(campaigns.holdout_share, 0)
-            end
-        ) as planned_control_share
+        {exact_sum(_PLANNED_CONTROL)} / count(*) as planned_control_share
     from subject as subjects
     inner join outcome as outcomes on subjects.subject = outcomes.subject
     inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import exact_sum, registered
 
 # How long after the first contact what a person does counts, alike in both arms.
 FOLLOW_UP_DAYS = 30
@@ -247,6 +247,8 @@ anti join told on responses.conversion_key = told.conversion_key
 order by campaign_key, user_key, converted_at, conversion_key
 """
 
+_REVENUE = exact_sum("conversions.amount", "conversions.currency = subjects.currency")
+
 _OUTCOMES = """
 with runs as (
     select as_of, time_zone from raw.run
@@ -268,7 +270,7 @@ converted as (
     select
         subjects.subject,
         min(conversions.converted_at) as converted_at,
-        sum(conversions.amount) filter (where conversions.currency = subjects.currency) as revenue
+        {revenue} as revenue
     from subjects
     inner join conversion as conversions
         on subjects.campaign_key = conversions.campaign_key and subjects.user_key = conversions.user_key
@@ -428,7 +430,7 @@ def read_outcomes(connection: duckdb.DuckDBPyConnection) -> Outcomes:
     with registered(connection, campaign=campaigns, subject=subjects):
         conversions = connection.execute(_CONVERSIONS).to_arrow_table()
         with registered(connection, conversion=conversions):
-            outcomes = connection.execute(_OUTCOMES.format(**days)).to_arrow_table()
+            outcomes = connection.execute(_OUTCOMES.format(revenue=_REVENUE, **days)).to_arrow_table()
     return Outcomes(campaigns, subjects, conversions, outcomes)
 
 

@@ -22,7 +22,7 @@ from models_ml.campaigns.off_policy import (
     predicted_rewards,
 )
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, Outcomes, flags, numbers, whole_numbers
-from orchestration.resources.warehouse import registered
+from orchestration.resources.warehouse import exact_sum, registered
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -50,7 +50,7 @@ POLICY_SCHEMA = pa.schema(
 
 # Of the held-out the ledger has no cost: it is what the same plan paid for a contact of the campaign. What a conversion was taken
 # to be worth is what the expected value was made with.
-_DECISIONS = """
+_DECISIONS = f"""
 with first_contacts as (
     select * from marketing.past_contact
     qualify row_number() over (partition by campaign_key, user_key order by not_before, arm, channel) = 1
@@ -64,7 +64,7 @@ prices as (
 ),
 
 spent as (
-    select subjects.subject, sum(contacts.cost) as cost
+    select subjects.subject, {exact_sum("contacts.cost")} as cost
     from subject as subjects
     inner join marketing.past_contact as contacts
         on subjects.campaign_key = contacts.campaign_key and subjects.user_key = contacts.user_key
