@@ -9,9 +9,10 @@ the landing zone held by then. Recommendations come from popularity alone unless
 short; which items are recommended is not judged here. The same call goes on with a home whose days are not all lived, and judges
 one whose days are.
 
-Limits judged, each as a number of lists' rows (or days) that break it: budget of each campaign, its pacing by day, contacts of a
-person by campaign, by channel and in all in windows of the person's own calendar days, consent, both holdouts, suppression after
-an answer or a purchase, stock, and that a contact is handed over once.
+Limits judged, each as a number of lists' rows (or days) that break it: budget of each campaign and of all, pacing by day, contacts
+of a person by campaign, by channel and in all in windows of the person's own calendar days, consent, both holdouts, suppression
+after an answer or a purchase, stock, and that a contact is handed over once. A limit that
+is not in the seed while days are lived is not put to the test; the figures name the rows that are.
 """
 
 import argparse
@@ -135,6 +136,11 @@ select * from read_parquet(landing('privacy/consents/**/*.parquet'), union_by_na
 _WITHIN = (
     "other.user_key = handed.user_key and other.local_date between handed.local_date - {days} + 1 and handed.local_date"
 )
+# Days of lists, up to that of `handed`, that a limit counts together.
+_IN_WINDOW = (
+    "other.contact_date between "
+    "coalesce(handed.contact_date - list_limit.window_days::integer + 1, date '1970-01-01') and handed.contact_date"
+)
 
 # Name of the limit: a query that gives the rows that break it.
 _BROKEN = {
@@ -196,14 +202,25 @@ _BROKEN = {
             and (answer.reach = 'platform' or handed.campaign_id = answer.campaign_id)
             and answer.known_at <= handed.decided_at
     """,
-    "stock": """
-        select handed.item_id
+    "stock": f"""
+        select handed.exposure_id
         from handed
         inner join campaign on handed.campaign_id = campaign.campaign_id
         inner join list_limit on list_limit.limit_kind = 'stock'
             and list_limit.item_key = campaign.target_platform || ':' || handed.item_id
-        group by handed.item_id, list_limit.limit_id
+        inner join handed as other on handed.item_id = other.item_id and {_IN_WINDOW}
+        inner join campaign as of_other on other.campaign_id = of_other.campaign_id
+            and campaign.target_platform = of_other.target_platform
+        group by handed.exposure_id, list_limit.limit_id
         having count(*) > any_value(list_limit.amount)
+    """,
+    "budget of all campaigns": f"""
+        select handed.contact_date
+        from (select distinct contact_date from handed) as handed
+        inner join list_limit on list_limit.limit_kind = 'total_budget'
+        inner join handed as other on {_IN_WINDOW}
+        group by handed.contact_date, list_limit.limit_id
+        having sum(other.cost) > any_value(list_limit.amount) + 1e-9
     """,
     "handed over twice": "select exposure_id from handed group by all having count(*) > 1",
     "not of a known account or decision": "select * from handed where user_key is null or decided_at is null",
@@ -272,7 +289,9 @@ def judge(settings: Settings, lived: Figures, days: int) -> Figures:
         ((contacts, on_days, reached),) = connection.execute(
             "select count(*), count(distinct contact_date), count(distinct user_key) from handed"
         ).fetchall()
-        limits = connection.execute("select limit_kind, count(*)::integer from list_limit group by all").fetchall()
+        limits = connection.execute(
+            "select limit_kind, channel, item_key, amount, window_days from list_limit order by all"
+        ).to_arrow_table()
         by_campaign = connection.execute(
             "select campaign_id, count(*), round(sum(cost), 2) from handed group by all order by all"
         ).fetchall()
@@ -281,7 +300,7 @@ def judge(settings: Settings, lived: Figures, days: int) -> Figures:
         "rows_of_lists": contacts,
         "days_with_a_list": on_days,
         "people_reached": reached,
-        "limits_of_the_seed": dict(sorted(limits)),
+        "limits_of_the_seed": limits.to_pylist(),
         "by_campaign": {name: {"contacts": rows, "cost": cost} for name, rows, cost in by_campaign},
         "measured_in_the_end": estimate(settings)[0],
     }

@@ -48,7 +48,7 @@ class CampaignLimits:
         exploration_share: Share of people whose campaign is drawn.
         total_budgets: Money for all campaigns.
         caps: Caps of contacts of a person.
-        stock: Pieces of each item, by item_key.
+        stock: Pieces of each item, by item_key; all of its rows hold.
         minimum_reach: People to be contacted, by segment_key.
     """
 
@@ -56,7 +56,7 @@ class CampaignLimits:
     exploration_share: float
     total_budgets: tuple[WindowedAmount, ...]
     caps: tuple[WindowedCap, ...]
-    stock: dict[str, WindowedAmount]
+    stock: dict[str, tuple[WindowedAmount, ...]]
     minimum_reach: dict[str, int]
 
 
@@ -69,7 +69,7 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
     shares = dict.fromkeys(_SHARES, 0.0)
     total: list[WindowedAmount] = []
     caps: list[WindowedCap] = []
-    stock: dict[str, WindowedAmount] = {}
+    stock: dict[str, tuple[WindowedAmount, ...]] = {}
     reach: dict[str, int] = {}
     for limit, kind, channel, item, segment, amount, window in connection.execute(_ACTIVE).fetchall():
         row = f"row {limit!r} of seeds.campaign_limits"
@@ -92,13 +92,13 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
                 raise CampaignLimitError(f"{row}: a stock needs an item_key, for instance knowledge:c001")
             if not _knows(connection, "core.dim_item", "item_key", item):
                 raise CampaignLimitError(f"{row}: no item {item!r}; core.dim_item has the keys")
-            stock[item] = WindowedAmount(amount, window)
+            stock[item] = (*stock.get(item, ()), WindowedAmount(amount, window))
         else:
             if segment is None:
                 raise CampaignLimitError(f"{row}: a minimum reach needs a segment_key of marketing.segment")
             if not _knows(connection, "marketing.known_segment", "segment_key", segment):
                 raise CampaignLimitError(f"{row}: no segment {segment!r}; marketing.segment has the keys")
-            reach[segment] = int(amount)
+            reach[segment] = max(int(amount), reach.get(segment, 0))
     return CampaignLimits(
         shares["global_holdout"], shares["exploration_share"], tuple(total), tuple(caps), stock, reach
     )

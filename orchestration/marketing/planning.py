@@ -315,9 +315,9 @@ class _Planner:
             used = sum(cost for key, cost in before.items() if key in of_plan)
             self.total_budget = min(self.total_budget, max(total.amount - used, 0.0))
         self.stock = np.full(len(self.items), np.inf)
-        for key, pieces in self.limits.stock.items():
-            given = reader.given(self._since(pieces)).get(key, 0)
-            self.stock[self.items.index(key)] = max(pieces.amount - given, 0.0)
+        for key, rows in self.limits.stock.items():
+            left = [pieces.amount - reader.given(self._since(pieces)).get(key, 0) for pieces in rows]
+            self.stock[self.items.index(key)] = max(min(left), 0.0)
 
     def _since(self, amount: WindowedAmount) -> date | None:
         """First day whose contacts count, so that no window that holds a day of the plan is overdrawn."""

@@ -420,6 +420,7 @@ class TestLimits:
         world.campaign("spring", item_ids=["c1", "c2"])
         world.exposure("spring", "u005", item_key="knowledge:c1", at=AS_OF - timedelta(days=20))
         world.limit("stock", 3, item_key="knowledge:c1")
+        world.limit("stock", 3, item_key="knowledge:c1", window_days=7)  # of them nothing is gone in these days
         plan = planned(world, tmp_path)
         offered = Counter(row["item_key"] for row in rows(plan, "contact"))
         assert offered == {"knowledge:c1": 2, "knowledge:c2": 4}
@@ -440,6 +441,7 @@ class TestLimits:
         )  # fmt: skip
         assert not {row["user_key"] for row in rows(planned(world, tmp_path), "contact")} & {"lapsed0", "lapsed1"}
         world.limit("minimum_reach", 2, segment_key="value:joined:lapsed")
+        world.limit("minimum_reach", 1, segment_key="value:joined:lapsed")  # the tighter one holds
         reached = [row["user_key"] for row in rows(planned(world, tmp_path, version="v2"), "contact")]
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
