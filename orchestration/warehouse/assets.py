@@ -11,7 +11,6 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, Config, Output
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
-from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
@@ -19,6 +18,7 @@ from orchestration.resources.dbt import load_manifest, point_dbt_at, release_bui
 from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
 from orchestration.versions import warehouse_version
+from orchestration.warehouse.column_lineage import KnownLineage
 
 AFTER_MODELS = "tag:after_models"
 # Names of the two passes, in their order, as they stand in `meta.build`.
@@ -123,7 +123,7 @@ def stream_with_table_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
                 yield event
     except DagsterDbtCliRuntimeError as error:
         failure = error
-    yield from DbtEventIterator(iter(built), invocation).fetch_row_counts().fetch_column_metadata()
+    yield from KnownLineage(invocation.project_dir / "target", warehouse_version()).with_metadata(built, invocation)
     if failure is not None:
         raise failure
 
