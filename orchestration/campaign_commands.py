@@ -29,6 +29,7 @@ from orchestration.command_line import (
     settings_of_call,
 )
 from orchestration.settings import Settings, parse_time
+from orchestration.sql import has_relation
 
 WIDTH = 100
 _EVERYONE = "everyone"
@@ -629,14 +630,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]
 
 
 def _expect_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    wanted = {"campaign_proposal", "campaign_plan", "campaign_result"}
-    found = {
-        name
-        for (name,) in connection.execute(
-            "select table_name from information_schema.tables where table_schema = 'marketing'"
-        ).fetchall()
-    }
-    if wanted - found:
+    wanted = ("campaign_proposal", "campaign_plan", "campaign_result")
+    if not all(has_relation(connection, f"marketing.{name}") for name in wanted):
         raise CallError("This publication has no campaigns in it yet; `zhiying run` makes one that has")
 
 

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from orchestration.sql import has_relation
+
 if TYPE_CHECKING:
     # Only named here: reading the publication must not wait for what a run needs.
     from orchestration.runs import Progress as Happening
@@ -302,7 +304,7 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
 
 def _refused_campaigns(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
     """Campaigns that the plan refuses, each with what is wrong; none of a publication that is older than plans."""
-    if not _has_plans(connection):
+    if not has_relation(connection, "marketing.campaign_plan"):
         return []
     found = connection.execute(
         "select campaign_key, problem from marketing.campaign_plan where state = 'refused' order by campaign_key"
@@ -312,7 +314,7 @@ def _refused_campaigns(connection: duckdb.DuckDBPyConnection) -> list[dict[str, 
 
 def _handed_over(connection: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
     """The day that the plan hands over, with its contacts and campaigns; None if it hands nothing over."""
-    if not _has_plans(connection):
+    if not has_relation(connection, "marketing.campaign_plan"):
         return None
     row = connection.execute(
         """
@@ -327,13 +329,6 @@ def _handed_over(connection: duckdb.DuckDBPyConnection) -> dict[str, Any] | None
         """
     ).fetchone()
     return None if row is None else {"day": str(row[0]), "contacts": row[1], "campaigns": row[2]}
-
-
-def _has_plans(connection: duckdb.DuckDBPyConnection) -> bool:
-    found = connection.execute(
-        "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_plan'"
-    ).fetchone()
-    return found is not None
 
 
 def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, more: int = 0) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from orchestration.recommendations.charts import evaluation_png
+from orchestration.sql import has_relation
 
 _SHOWN_PROPOSALS = 10
 _STYLE = (
@@ -125,10 +126,7 @@ def _published_picture(publication: Path) -> bytes | None:
 
 def _published_proposals(publication: Path) -> list[dict[str, Any]]:
     with duckdb.connect(str(publication), read_only=True) as connection:
-        known = connection.execute(
-            "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = 'campaign_proposal'"
-        ).fetchone()
-        if known is None:
+        if not has_relation(connection, "marketing.campaign_proposal"):
             return []
         found = connection.execute("from marketing.campaign_proposal order by rank limit ?", [_SHOWN_PROPOSALS])
         rows: list[dict[str, Any]] = found.to_arrow_table().to_pylist()

@@ -21,6 +21,7 @@ from orchestration.landing.errors import FileRefusedError
 from orchestration.landing.reading import content_hash
 from orchestration.landing.report import FileStatus
 from orchestration.settings import Settings
+from orchestration.sql import has_relation
 
 #: A file changed within this time before it was read is hashed again.
 RACY_NS = 2_000_000_000
@@ -198,11 +199,7 @@ def _status(known: _Known, file_hash: str | None, refusal: FileRefusedError | No
 
 
 def _read_ledger(connection: duckdb.DuckDBPyConnection) -> dict[str, _Known]:
-    exists = connection.execute(
-        "select count(*) from duckdb_tables() where schema_name = 'raw' and table_name in ('delivery', 'file_state') "
-        "and database_name = current_database()"
-    ).fetchone()
-    if exists != (2,):
+    if not (has_relation(connection, "raw.delivery") and has_relation(connection, "raw.file_state")):
         return {}
     rows: Iterable[tuple[object, ...]] = connection.execute(
         """

@@ -22,7 +22,8 @@ from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
-from orchestration.resources.warehouse import exact_sum, registered
+from orchestration.resources.warehouse import registered
+from orchestration.sql import exact_sum, has_relation
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -766,10 +767,7 @@ class CandidateReader:
     def rates(self) -> RatePriors:
         """Measured rates by kind and segment; unknown before anything was measured."""
         rates = RatePriors.unknown(len(self.segments))
-        ((measured,),) = self._connection.execute(
-            "select count(*) from duckdb_tables() where schema_name = 'marketing' and table_name = 'measured_rate'"
-        ).fetchall()
-        if not measured:
+        if not has_relation(self._connection, "marketing.measured_rate"):
             return rates
         columns = {key: at for at, key in enumerate([*self.segments, "all"])}
         click, conversion, strength = rates.click.copy(), rates.conversion.copy(), rates.strength.copy()

@@ -32,7 +32,8 @@ from orchestration.marketing.outcomes import (
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
-from orchestration.resources.warehouse import exact_sum, registered, replace_table
+from orchestration.resources.warehouse import registered, replace_table
+from orchestration.sql import exact_sum
 
 SCHEMA = "marketing"
 # Rates that are assumed before a campaign of any kind was answered, worth so many exposures.

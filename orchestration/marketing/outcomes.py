@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from orchestration.resources.warehouse import exact_sum, registered
+from orchestration.resources.warehouse import registered
+from orchestration.sql import exact_sum
 
 # How long after the first contact what a person does counts, alike in both arms.
 FOLLOW_UP_DAYS = 30

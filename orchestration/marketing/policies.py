@@ -22,7 +22,8 @@ from models_ml.campaigns.off_policy import (
     predicted_rewards,
 )
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, Outcomes, flags, numbers, whole_numbers
-from orchestration.resources.warehouse import exact_sum, registered
+from orchestration.resources.warehouse import registered
+from orchestration.sql import exact_sum
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -35,6 +35,7 @@ from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.theme_pairs import ThemePair, theme_pairs
 from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings
+from orchestration.sql import has_relation
 
 TABLE = "marketing.proposed_campaign"
 # The day after the latest event is being handed over; two more are for reading and approving.
@@ -209,7 +210,7 @@ def _known(connection: duckdb.DuckDBPyConnection) -> _Known:
 
 def _rates(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], Rate]:
     """Rates of kind, segment and answer; a posterior is the prior and what was seen."""
-    if not _exists(connection, "measured_rate"):
+    if not has_relation(connection, "marketing.measured_rate"):
         return {}
     found = connection.execute(
         "select kind, segment_key, answer, exposures, answers, cast(prior_mean as double), cast(prior_strength as double) "
@@ -225,7 +226,7 @@ def _rates(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], 
 
 def _measured_shares(connection: duckdb.DuckDBPyConnection) -> list[MeasuredShare]:
     """Share of conversions that each measured campaign caused, with its error."""
-    if not _exists(connection, "measured_lift"):
+    if not has_relation(connection, "marketing.measured_lift"):
         return []
     found = connection.execute(
         """
@@ -242,14 +243,6 @@ def _measured_shares(connection: duckdb.DuckDBPyConnection) -> list[MeasuredShar
         """
     ).fetchall()
     return [MeasuredShare(kind, share, error) for kind, share, error in found]
-
-
-def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return bool(
-        connection.execute(
-            "select 1 from information_schema.tables where table_schema = 'marketing' and table_name = ?", [table]
-        ).fetchone()
-    )
 
 
 def _row(connection: duckdb.DuckDBPyConnection, sql: str, values: Any = None) -> tuple[Any, ...]:

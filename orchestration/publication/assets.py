@@ -33,6 +33,7 @@ from orchestration.publication.store import Publication, PublicationStore
 from orchestration.resources.dbt import load_manifest, source_schema
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource, connect
 from orchestration.settings import Settings
+from orchestration.sql import has_relation
 from orchestration.versions import code_version, product_version
 from orchestration.warehouse.assets import PASSES
 
@@ -345,12 +346,7 @@ def _as_of(connection: duckdb.DuckDBPyConnection) -> datetime:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    found = connection.execute(
-        "select 1 from duckdb_tables() where schema_name || '.' || table_name = ? "
-        "union all select 1 from duckdb_views() where schema_name || '.' || view_name = ?",
-        [relation if "." in relation else f"main.{relation}"] * 2,
-    ).fetchone()
-    if found is None:
+    if not has_relation(connection, relation if "." in relation else f"main.{relation}"):
         return 0
     row = connection.execute(f"select count(*) from {relation}").fetchone()
     return int(row[0]) if row else 0

@@ -76,16 +76,6 @@ def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table | pa.Re
             connection.unregister(name)
 
 
-def exact_sum(value: str, where: str = "true") -> str:
-    """SQL that adds numbers up to a double that does not depend on the order in which threads meet them.
-
-    Args:
-        value: SQL of what is added, to nine places after the point.
-        where: SQL of which rows count.
-    """
-    return f"cast(sum(cast({value} as decimal(38, 9))) filter (where {where}) as double)"
-
-
 def replace_table(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table | pa.RecordBatchReader) -> int:
     """Replaces a table, `schema.name`, by Arrow rows, whole or not at all; returns how many.
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from orchestration.resources.dbt import load_manifest, point_dbt_at, release_build_file
 from orchestration.resources.transient import retried_when_transient
 from orchestration.resources.warehouse import WRITER_POOL, WarehouseResource
+from orchestration.sql import has_relation
 from orchestration.versions import warehouse_version
 from orchestration.warehouse.column_lineage import KnownLineage
 
@@ -134,9 +135,7 @@ def incremental_tables_are_stale(warehouse: WarehouseResource) -> bool:
     Their rows would then be of two kinds; they are built anew instead. So are those of a first build that broke off.
     """
     with warehouse.reader() as connection:
-        if not connection.execute(
-            "select 1 from duckdb_tables() where schema_name = 'meta' and table_name = 'build'"
-        ).fetchall():
+        if not has_relation(connection, "meta.build"):
             return True
         built = connection.execute(
             "select warehouse_version, build.time_zone = run.time_zone from meta.build as build, raw.run as run "

@@ -1,17 +1,20 @@
-"""What the build file's SQL is written with."""
+"""What the SQL of several stations is written with."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.resources.warehouse import exact_sum, registered
+from orchestration.resources.warehouse import registered
+from orchestration.sql import exact_sum, has_relation
 
 AMOUNTS = st.lists(st.integers(-(10**9), 10**9).map(lambda cents: cents / 100), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(AMOUNTS.flatmap(lambda amounts: st.tuples(st.just(amounts), st.permutations(amounts))))
 def test_an_exact_sum_does_not_depend_on_the_order(both: tuple[list[float], list[float]]) -> None:
     one, other = both
@@ -27,3 +30,13 @@ def _sum(values: list[float], where: str = "true") -> float | None:
     with duckdb.connect() as connection, registered(connection, numbers=pa.table({"value": values})):
         found: float | None = connection.execute(f"select {exact_sum('value', where)} from numbers").fetchall()[0][0]
     return found
+
+
+def test_a_table_or_a_view_is_there_by_its_schema_in_the_open_file_only(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("create schema one; create table one.rows (n int); create view one.seen as from one.rows")
+        connection.execute(f"attach '{tmp_path / 'other.duckdb'}'; create table other.main.rows (n int)")
+        assert has_relation(connection, "one.rows")
+        assert has_relation(connection, "one.seen")
+        assert not has_relation(connection, "main.rows")
+        assert not has_relation(connection, "one.other")
