@@ -7,6 +7,7 @@ a campaign, so that a decision takes the same way as any other delivery and the 
 import difflib
 import json
 import os
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -32,6 +33,8 @@ from orchestration.settings import Settings, parse_time
 from orchestration.sql import has_relation
 
 WIDTH = 100
+# Ids of proposals are hashes: one that looks alike is another one.
+_MADE_UP_ID = re.compile(r"(zhiying-)?p-[0-9a-f]{8}")
 _EVERYONE = "everyone"
 _FOLDER = Path("marketing") / "campaigns"
 _STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
@@ -142,6 +145,10 @@ def approve(
         float | None, typer.Option("--holdout", help="Share of people held out to measure against, 0 to less than 1.")
     ] = None,
     channel: Annotated[str | None, typer.Option("--channel", help="Channel that delivers it.")] = None,
+    new_channel: Annotated[
+        bool,
+        typer.Option("--new-channel", help="The channel has delivered nothing before; check the cost of a contact."),
+    ] = False,
     name: Annotated[str | None, typer.Option("--name", help="Name of the campaign.")] = None,
     frequency_cap: Annotated[
         int | None, typer.Option("--frequency-cap", help="Most contacts of one person in 28 days.")
@@ -160,17 +167,24 @@ def approve(
         _expect_marts(connection)
         found = _rows(connection, "from marketing.campaign_proposal where proposal_id = ?", [proposal_id])
         if not found:
-            raise CallError(f"No proposal {proposal_id!r}; `zhiying campaign propose` lists them")
+            raise CallError(
+                f"No proposal {proposal_id!r}; each run proposes anew, and `zhiying campaign propose` lists what is"
+            )
         proposal = found[0]
         as_of = _as_of(connection)
         row = json.loads(proposal["landing_row"])
         file = _file(settings.landing, row["campaign_id"])
         known = _rows(connection, "from core.dim_campaign where campaign_key = ?", [row["campaign_id"]])
         if (known or file.exists()) and not again:
+            status = (_landed(file) or known[0])["status"]
             raise CallError(
-                f"{proposal_id} has been approved before as {row['campaign_id']}; --again replaces it, and "
+                f"{proposal_id} was approved as {row['campaign_id']} and has ended; --again starts it anew"
+                if status == "ended"
+                else f"{proposal_id} has been approved before as {row['campaign_id']}; --again replaces it, and "
                 f"`zhiying campaign end {row['campaign_id']}` stops it"
             )
+        if channel is not None and not new_channel:
+            _expect_known_channel(connection, channel)
         if currency is not None and currency != proposal["currency"] and None in (budget, cost, value):
             raise CallError(
                 f"--currency {currency}: the proposal is in {proposal['currency']}; give --budget, --cost-per-exposure and "
@@ -207,8 +221,11 @@ def approve(
     first_list = max(first, as_of.date() + timedelta(days=1))
     _print_wrapped(f"Approved: {row['campaign_id']}  ", row["name"])
     print(
-        f"  {row['budget']:,.2f} {row['currency']} from {first} to {last}, {row['holdout_share']:.0%} of the people held out"
+        f"  {row['budget']:,.2f} {row['currency']} from {first} to {last} by {row['channel']}, "
+        f"{row['holdout_share']:.0%} of the people held out"
     )
+    if row["holdout_share"] == 0:
+        print("  Without a holdout nobody will be able to tell what it causes; --holdout 0.1 leaves a tenth alone.")
     print(f"  written to {file}")
     print(f"Next: {program()} run{options_as_given(home, landing)}")
     print(f"  The first list is for {first_list}, in {settings.home / 'exports' / str(first_list)}")
@@ -290,8 +307,22 @@ def _meant(settings: Settings, name: str) -> str:
             key for (key,) in connection.execute("select proposal_id from marketing.campaign_proposal").fetchall()
         ]
     known += [file.stem for file in (settings.landing / _FOLDER).glob("zhiying-*.ndjson")]
-    near = [f"zhiying-{name}"] if f"zhiying-{name}" in known else difflib.get_close_matches(name, known, n=1)
+    near = [f"zhiying-{name}"] if f"zhiying-{name}" in known else []
+    if not near and not _MADE_UP_ID.fullmatch(name):
+        near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def _expect_known_channel(connection: duckdb.DuckDBPyConnection, channel: str) -> None:
+    channels = connection.execute(
+        "select channel from core.dim_campaign union select channel from marketing.campaign_proposal order by channel"
+    ).fetchall()
+    known = [name for (name,) in channels if name is not None]
+    if channel not in known:
+        raise CallError(
+            f"--channel {channel!r} has delivered nothing yet; known are {', '.join(known)}. If it is a new one, add --new-channel "
+            "and --cost-per-exposure"
+        )
 
 
 def _expect_usable(

@@ -228,8 +228,17 @@ left join had on pairs.slot = had.slot and pairs.person = had.person
 
 # The person's best items by score; where lists name too few of a campaign's, its most popular ones that the person does not have.
 _OFFER = """
+with offered as (
+    select campaigns.slot, items.item, earlier.person, count(*) as times
+    from plan_earlier as earlier
+    inner join plan_campaign as campaigns on earlier.campaign_key = campaigns.campaign_key
+    inner join plan_item as items on campaigns.slot = items.slot and earlier.item_key = items.item_key
+    where earlier.person is not null
+    group by all
+),
+
 -- Materialized, because the planner would rather pair every candidate with every item before it looks at the lists.
-with scored as materialized (
+scored as materialized (
     select items.slot, items.item, people.person, scored.score
     from recommendations.scored_user_item as scored
     inner join plan_item as items on scored.item_key = items.item_key and items.is_available
@@ -237,16 +246,24 @@ with scored as materialized (
 ),
 
 listed as (
-    select candidates.pair, candidates.slot, candidates.person, scored.item, scored.score
+    select
+        candidates.pair,
+        candidates.slot,
+        candidates.person,
+        scored.item,
+        scored.score,
+        coalesce(offered.times, 0) as times
     from scored
     inner join plan_candidate as candidates on scored.slot = candidates.slot and scored.person = candidates.person
+    left join offered
+        on scored.slot = offered.slot and scored.item = offered.item and scored.person = offered.person
     anti join plan_owned as owned
         on scored.slot = owned.slot and scored.item = owned.item and scored.person = owned.person
-    qualify row_number() over (partition by candidates.pair order by scored.score desc, scored.item) <= $most
+    qualify row_number() over (partition by candidates.pair order by times, scored.score desc, scored.item) <= $most
 ),
 
 named as (
-    select pair, count(*) as items from listed
+    select pair, count(*) filter (where times = 0) as items from listed
     group by pair
 ),
 
@@ -260,12 +277,12 @@ popular as (
     group by items.slot, items.item
 ),
 
--- Hardly anybody has had one of a campaign's items: only for those are all of its items looked at.
+-- Hardly anybody has had or been offered one of a campaign's items: only for those are all of its items looked at.
 filled as (
     select candidates.pair, candidates.slot, candidates.person, popular.item, popular.place
     from plan_candidate as candidates
     left join named on candidates.pair = named.pair
-    left join (select distinct slot, person from plan_owned) as owners
+    left join (select slot, person from plan_owned union select slot, person from offered) as owners
         on candidates.slot = owners.slot and candidates.person = owners.person
     inner join popular
         on candidates.slot = popular.slot and (popular.place <= $most or owners.person is not null)
@@ -273,23 +290,25 @@ filled as (
 ),
 
 more as (
-    select filled.pair, filled.item, null as score, filled.place
+    select filled.pair, filled.item, null as score, filled.place, coalesce(offered.times, 0) as times
     from filled
+    left join offered
+        on filled.slot = offered.slot and filled.item = offered.item and filled.person = offered.person
     anti join plan_owned as owned
         on filled.slot = owned.slot and filled.item = owned.item and filled.person = owned.person
     anti join listed on filled.pair = listed.pair and filled.item = listed.item
 ),
 
 offers as (
-    select pair, item, score, 0 as place from listed
+    select pair, item, score, 0 as place, times from listed
     union all
-    select pair, item, score, place from more
-    qualify row_number() over (partition by pair order by place, item) <= $most
+    select pair, item, score, place, times from more
+    qualify row_number() over (partition by pair order by times, place, item) <= $most
 )
 
 select pair, cast(item as bigint) as item, cast(score as double) as score from offers
-qualify row_number() over (partition by pair order by place, score desc, item) <= $most
-order by pair, place, score desc, item
+qualify row_number() over (partition by pair order by times, place, score desc, item) <= $most
+order by pair, times, place, score desc, item
 """
 
 _SETTLED = """
@@ -681,7 +700,7 @@ class CandidateReader:
         return SettledArms(_ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"))
 
     def offers(self, slot: Ints, person: Ints, available: NDArray[np.bool_], most: int) -> Offers:
-        """What each pair would be shown; `pairs` must have been read before.
+        """What each pair would be shown, what it was offered before only where nothing else is left; after `pairs` was read.
 
         Args:
             slot: Campaign of each pair, shape (pairs,).

@@ -247,7 +247,19 @@ def test_what_is_approved_is_a_row_that_a_run_accepts(home: Path, capsys: pytest
 
 
 def test_a_campaign_can_differ_from_its_proposal(home: Path) -> None:
-    options = ["--budget", "50", "--starts", "2026-03-10", "--holdout", "0", "--channel", "push", "--name", "Spooky"]
+    options = [
+        "--budget",
+        "50",
+        "--starts",
+        "2026-03-10",
+        "--holdout",
+        "0",
+        "--channel",
+        "push",
+        "--name",
+        "Spooky",
+        "--new-channel",
+    ]
     assert campaign(home, "approve", "p-1a2b3c4d", *options, "--segment", "everyone", "--frequency-cap", "1") == 0
     row = landed(home, "zhiying-p-1a2b3c4d")
     assert (row["budget"], row["holdout_share"], row["channel"], row["name"]) == (50, 0, "push", "Spooky")
@@ -272,6 +284,10 @@ def test_a_campaign_can_differ_from_its_proposal(home: Path) -> None:
         ),
         (["--segment", "lifecycle:film:activ"], "near are lifecycle:film:active"),
         (["--frequency-cap", "0"], "at least 1"),
+        (
+            ["--channel", "emial"],
+            "'emial' has delivered nothing yet; known are email. If it is a new one, add --new-channel",
+        ),
     ],
 )
 def test_what_could_not_be_planned_is_refused_in_one_line(
@@ -301,6 +317,22 @@ def test_nothing_is_approved_twice_by_mistake(home: Path, capsys: pytest.Capture
     second = landed(home, "zhiying-p-1a2b3c4d")
     assert second["budget"] == 99
     assert first["updated_at"] < second["updated_at"]
+
+
+def test_what_was_ended_is_approved_again_on_request_only(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert campaign(home, "approve", "p-1a2b3c4d") == 0
+    assert campaign(home, "end", "zhiying-p-1a2b3c4d") == 0
+    assert campaign(home, "approve", "p-1a2b3c4d") == 2
+    assert "was approved as zhiying-p-1a2b3c4d and has ended; --again" in capsys.readouterr().err
+    assert campaign(home, "approve", "p-1a2b3c4d", "--again") == 0
+    assert landed(home, "zhiying-p-1a2b3c4d")["status"] == "approved"
+
+
+def test_a_campaign_without_a_holdout_is_warned_of(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert campaign(home, "approve", "p-1a2b3c4d") == 0
+    assert "Without a holdout" not in capsys.readouterr().out
+    assert campaign(home, "approve", "p-1a2b3c4d", "--again", "--holdout", "0") == 0
+    assert "Without a holdout" in capsys.readouterr().out
 
 
 def test_a_decision_is_of_the_time_that_the_warehouse_lives_in(home: Path) -> None:
@@ -492,6 +524,12 @@ def test_what_may_have_been_meant_is_named(
     capsys.readouterr()
     assert campaign(home, *arguments) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_id_of_another_proposal_is_never_suggested(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for known in ("p-1a2b3c4e", "zhiying-p-1a2b3c4e"):
+        assert campaign(home, "show", known) == 2
+        assert "did you mean" not in capsys.readouterr().err
 
 
 def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -507,6 +507,31 @@ class TestItems:
         (row,) = rows(planned(world, tmp_path), "contact")
         assert row["item_key"] == "knowledge:c5"
 
+    def test_nobody_is_offered_an_item_again_while_the_campaign_has_another(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(4)
+        for number in range(3):
+            world.item(f"knowledge:c{number}")
+            for other in range(3 - number):
+                world.event(f"u00{3 - other}", f"knowledge:c{number}", "view")
+        world.campaign("spring", item_ids=["c0", "c1", "c2"], frequency_cap=9, frequency_window_days=9)
+        for user in ("u000", "u001"):
+            world.score(user, "knowledge:c0", 9)
+        world.score("u000", "knowledge:c1", 1)
+        # Who was offered everything is offered what they were offered least often.
+        seen = {"u000": ["c0"], "u001": ["c0"], "u002": ["c0", "c1"], "u003": ["c0", "c0", "c1", "c2", "c2"]}
+        for user, items in seen.items():
+            for days, item in enumerate(items):
+                world.exposure("spring", user, item_key=f"knowledge:{item}", at=AS_OF - timedelta(days=20 + days))
+        shown = {row["user_key"]: row["item_key"] for row in rows(planned(world, tmp_path), "contact")}
+        assert shown == {
+            "u000": "knowledge:c1",
+            "u001": "knowledge:c1",
+            "u002": "knowledge:c2",
+            "u003": "knowledge:c1",
+        }
+
     def test_whom_a_list_names_the_item_to_is_worth_more_than_whom_it_does_not(
         self, world: SmallWorld, tmp_path: Path
     ) -> None:
