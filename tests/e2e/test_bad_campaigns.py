@@ -298,8 +298,12 @@ def test_a_response_without_an_exposure_is_left_out_and_warned_of(story: Story) 
     assert story.home.one("select count(*) from core.fct_response") == 2
     told = {check["name"]: check["description"] for check in story.said["checks"]["warned"]}
     assert told["every_response_finds_its_exposure"] == (
-        "1 row. Warns of responses whose exposure has not arrived, which are left out until it does."
+        "1 row. Warns of responses whose exposure has not arrived, which are left out until it does; quality.waiting_response "
+        "has file and row."
     )
+    ((file, row),) = story.home.ask("select file, row_number from quality.waiting_response")
+    with (story.home.landing / file).open() as lines:
+        assert list(csv.DictReader(lines))[row - 1]["exposure_id"] == "never-shown"
 
 
 def test_an_exposure_of_an_unknown_arm_is_refused_with_what_was_expected(story: Story) -> None:
