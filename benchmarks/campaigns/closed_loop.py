@@ -9,9 +9,10 @@ campaign. All show the item of a campaign with the highest expected revenue by t
 
 - system: what `orchestration.marketing.planning` does, by the same functions, with the same defaults and in the same order.
   Contacts are valued by `value_contacts` (from prior to model of uplift, each once it is better) at the posterior rates that were
-  measured, with the facts that the plan has of a person: score, segment, activity, recent contacts. A tenth of people are explored
-  (`explore`). 5 % are held out of everything and 20 % of each campaign, for good; they are chosen like the others (ghost contacts),
-  and more is chosen so that the budget is spent all the same. Allocated by Lagrangian prices.
+  measured, with the facts that the plan has of a person: score, segment, events on both sides and on the other one, recent
+  contacts, dismissals. A tenth of people are explored (`explore`). 5 % are held out of everything and 20 % of each campaign, for
+  good; they are chosen like the others (ghost contacts), and more is chosen so that the budget is spent all the same. Allocated by
+  Lagrangian prices.
 - score: highest recommendation score first.
 - segment: a fixed rule. First who is active and visits the other side, then who is active, then who is at risk, then the others;
   within these by a fixed lot.
@@ -56,7 +57,7 @@ from models_ml.campaigns.valuation import (
     value_contacts,
 )
 from models_ml.campaigns.violations import violations
-from orchestration.marketing.contact_candidates import RECENT_DAYS
+from orchestration.marketing.contact_candidates import RECENT_DAYS, further_columns
 from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
 from simulation.response import Exposures, World, grow
@@ -219,7 +220,8 @@ class Board:
         score: Recommendation score of the item, shape (rows,).
         price, cost: Revenue of a conversion and cost of a contact in US dollars, shape (rows,).
         worth: What the brief says that a conversion is worth in US dollars, shape (campaigns,).
-        segment, activity: Of each person, shape (people,).
+        segment, activity, visits, dismissals: Of each person, shape (people,): events on both sides and on the other one in 90
+            days, and contacts dismissed in the year before the first week.
         budget: Budget of each campaign a week, shape (campaigns,).
     """
 
@@ -235,7 +237,9 @@ class Board:
         self.worth = np.array([round(float(world.prices()[world.items_of(one)].mean()), 2) for one in range(campaigns)])
         features = world.features()
         self.segment = np.array([SEGMENTS.index(one) for one in features["segment"].to_pylist()])
-        self.activity = features["events_90d"].to_numpy().astype(np.float64)
+        self.visits = features["other_side_visits_90d"].to_numpy().astype(np.float64)
+        self.activity = features["events_90d"].to_numpy() + self.visits
+        self.dismissals = features["dismissed_365d"].to_numpy()
         self.budget = world.costs() * int(people * REACH)
 
     @property
@@ -262,8 +266,8 @@ class Life:
         self.record = Record()
         self._answers: list[pa.Table] = []
         self._chosen: list[tuple[Rows, Flags]] = []
-        # Score shares and recent contacts of what the system chose, as they were then.
-        self._known: list[tuple[Floats, Rows]] = []
+        # Score shares, recent contacts and dismissals of what the system chose, as they were then.
+        self._known: list[tuple[Floats, Rows, Rows]] = []
         self._closed = np.zeros(board.rows, dtype=bool)
         self._converted_on = np.full(board.rows, np.iinfo(np.int64).max)
         self._out = self._held_out() if way == "system" else np.zeros(board.rows, dtype=bool)
@@ -333,9 +337,12 @@ class Life:
         """What the product's plan would choose, held-out people included."""
         board, campaign = self.board, self.board.campaign[may]
         share = score_shares(campaign, board.score[may], self.world.config.campaigns)
-        recent = self._recent()[board.person[may]]
+        recent, dismissals = self._recent()[board.person[may]], self._dismissals(7 * week)[board.person[may]]
         valued = value_contacts(
-            self._features(may, share, recent), self._history(), self._rates(), ValuationConfig(seed=self.seed)
+            self._features(may, share, recent, dismissals),
+            self._history(),
+            self._rates(),
+            ValuationConfig(seed=self.seed),
         )
         self.record.sources.append(valued.source)
         explored = held_out(self._keys(), f"explore/week {week}", EXPLORED)
@@ -360,10 +367,10 @@ class Life:
             fits[of[board.cost[chosen[of]].cumsum() > budget * (1 + 1e-9)]] = False
         chosen = chosen[fits]
         at = np.searchsorted(may, chosen)
-        self._known.append((share[at], recent[at]))
+        self._known.append((share[at], recent[at], dismissals[at]))
         return chosen
 
-    def _features(self, rows: Rows, share: Floats, recent: Rows) -> ContactFeatures:
+    def _features(self, rows: Rows, share: Floats, recent: Rows, dismissals: Rows) -> ContactFeatures:
         """What the product knows of rows."""
         board = self.board
         person, campaign = board.person[rows], board.campaign[rows]
@@ -376,7 +383,16 @@ class Life:
             activity=board.activity[person],
             value_per_conversion=board.worth[campaign],
             cost=board.cost[rows],
+            further=further_columns(board.visits[person], dismissals),
         )
+
+    def _dismissals(self, day: int) -> Rows:
+        """Contacts that each person has dismissed before a day, shape (people,)."""
+        found = self.board.dismissals.copy()
+        for answers in self._answers:
+            seen = answers.filter(pc.and_(pc.equal(answers["type"], "dismiss"), pc.less(answers["day"], day)))
+            found += np.bincount(seen["person"].to_numpy(), minlength=len(found))
+        return found
 
     def _log(self) -> tuple[Rows, Flags, Rows, Flags]:
         """Rows that were chosen so far, who was contacted, for how many days they were followed, and who has converted."""
@@ -393,10 +409,10 @@ class Life:
         if not self._chosen:
             return None
         rows, treated, days, converted = self._log()
-        share, recent = (np.concatenate(columns) for columns in zip(*self._known, strict=True))
+        share, recent, dismissals = (np.concatenate(columns) for columns in zip(*self._known, strict=True))
         offered = np.full(self.world.config.campaigns, HELD_OUT)
         return ContactHistory(
-            features=self._features(rows, share, recent),
+            features=self._features(rows, share, recent, dismissals),
             treated=treated,
             clicked=self._clicked(),
             converted=converted,

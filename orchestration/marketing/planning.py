@@ -48,7 +48,7 @@ from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
-from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms
+from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.marketing.ledger import Commitment
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -357,6 +357,11 @@ class _Planner:
         known = reader.known()
         kinds = np.array([KINDS.index(brief.kind) if brief.kind else 0 for brief in self.planned], np.int64)
         worth = np.array([brief.value_per_conversion for brief in self.planned], np.float64)
+        there = np.zeros(len(slot))
+        for number, brief in enumerate(self.planned):
+            if brief.target_platform in known.activity_on:
+                mine = slot == number
+                there[mine] = known.activity_on[brief.target_platform][person[mine]]
         features = ContactFeatures(
             score_share=share,
             kind=kinds[slot],
@@ -366,6 +371,7 @@ class _Planner:
             activity=known.activity[person],
             value_per_conversion=worth[slot],
             cost=self.cost[slot],
+            further=further_columns(there, known.dismissals[person]),
         )
         valuation = value_contacts(features, reader.history(), reader.rates(), ValuationConfig(seed=self.settings.seed))
         people = np.unique(person)
