@@ -50,7 +50,7 @@ _FOLDS = 3
 _SPLITS = 2
 # Bootstrap draws of the interval that decides.
 _DRAWS = 100
-# Shares of what was seen between which a model is believed.
+# Shares of what was seen, from the smallest value of a column up, between which a model is believed.
 _SEEN = (0.01, 0.99)
 
 
@@ -234,9 +234,9 @@ def value_contacts(
     ask for an interval above the response-only one would keep a ranking for long that may itself be worth nothing, and that
     never says who is put off.
 
-    Nobody looks like those who were contacted less than those who were not, and whoever picks the highest of many predictions picks
-    where a model is wrong. So outside of what it was learnt from (`_SEEN`, column by column) a model says what it says at the edge,
-    and from there on the log odds change as the prior's do, uplift in proportion to the prior.
+    Those who were contacted are the best by what was believed before, so that a model sees little of the others; and whoever takes
+    the highest of many predictions takes those where a model is wrong. So outside of what it was learnt from (`_SEEN`, column by
+    column) a model says what it says at the edge, and from there on log odds change as the prior's do, and uplift in proportion.
 
     Fatigue is learnt by a model of answers or uplift where enough weary people answered. Otherwise it learns from people without
     recent contacts, and `fatigue` applies.
