@@ -1,6 +1,7 @@
 """What is assumed of contacts, and how much of it gives way to what was measured.
 
-Holds the shaping of measured rates by recommendation scores, the share of conversions that contact causes, and fatigue.
+Holds the place of a recommendation score among those of its campaign, the shaping of measured rates by it, the share of conversions
+that contact causes, and fatigue.
 Which of these a value rests on in the end, and what is learnt instead, is decided in `valuation`; where the rates come from,
 by the caller (`posterior`).
 
@@ -17,6 +18,27 @@ from models_ml.campaigns.score_prior import ScorePriorConfig, prior_from_shares
 # Room left at 0 and 1, so that the logarithm of the odds is finite.
 _EDGE = 1e-9
 _MOST_STEPS = 60
+
+
+def score_shares(campaign: NDArray[np.integer], score: Floats, campaigns: int) -> Floats:
+    """Share of a campaign's rows with a lower score, ties counted half; NaN where no row of the campaign has a score.
+
+    Args:
+        campaign: Campaign of each row, shape (rows,).
+        score: Recommendation score; NaN where the person's list does not name the item, which is then below any that a list names;
+            shape (rows,).
+        campaigns: Number of campaigns.
+    """
+    share = np.full(len(campaign), np.nan)
+    for one in range(campaigns):
+        at = np.flatnonzero(campaign == one)
+        known = np.where(np.isnan(score[at]), -np.inf, score[at])
+        if not np.isfinite(known).any():
+            continue
+        ordered = np.sort(known)
+        below, not_above = np.searchsorted(ordered, known), np.searchsorted(ordered, known, "right")
+        share[at] = (below + not_above) / 2 / len(at)
+    return share
 
 
 def curve_of_shares(shares_below: Floats, curve: ScorePriorConfig) -> Floats:

@@ -1,7 +1,8 @@
 """Contacts that are made to learn: what an explored person is offered is drawn, with probabilities that are kept.
 
-Holds Thompson sampling over campaigns whose effect is uncertain, and the draw itself. Without it a campaign that does not seem to
-pay would never be tried, and what is believed of it never be corrected. Who is explored is decided by the caller (`holdout`).
+Holds Thompson sampling over campaigns whose effect is uncertain, the draw itself, and both together. Without them a campaign that
+does not seem to pay would never be tried, and what is believed of it never be corrected. Who is explored is decided by the caller
+(`holdout`).
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,50 @@ Floats = NDArray[np.float64]
 
 # Sums of probabilities may be this far above 1 by rounding.
 _ROUNDING = 1e-9
+# How many contacts of its own tell as much of a campaign as what its kind and its people's scores let expect; and the least number
+# of answers that an estimate is taken to rest on, so that what is drawn for exploration stays of a size that can be true.
+CONTACTS_OF_A_GUESS, _LEAST_ANSWERS = 200.0, 0.5
+
+
+def explore(
+    person: Ints,
+    campaign: Ints,
+    value: Floats,
+    cost: Floats,
+    p_conversion: Floats,
+    contacts: Floats,
+    explored: NDArray[np.bool_],
+    share: float,
+    seed: Sequence[int],
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """What every candidate is worth after cost, and which ones exploration leaves.
+
+    The estimate of a campaign rests on as many answers as `CONTACTS_OF_A_GUESS` contacts and those that it has had let expect, at
+    the mean probability of a conversion over its rows.
+
+    Args:
+        person: Person of each row, shape (rows,).
+        campaign: Campaign of each row, same shape.
+        value: Expected value of each row before cost, same shape.
+        cost: Cost of each row, same shape.
+        p_conversion: Probability of a conversion of each row if contacted, same shape.
+        contacts: Contacts of each campaign that answers may have come to, shape (campaigns,).
+        explored: Whether each person is explored, shape (people,).
+        share: Probability with which a person is explored, in [0, 1).
+        seed: Of the draws.
+
+    Returns:
+        Value after cost, of a row that was drawn what it was where it won; whether each row is kept; and its probability of being
+        kept, as in `exploration_draw`. Shape (rows,).
+    """
+    campaigns = len(contacts)
+    rate = np.bincount(campaign, p_conversion, campaigns) / np.maximum(np.bincount(campaign, minlength=campaigns), 1)
+    answers = np.maximum(rate * (CONTACTS_OF_A_GUESS + contacts), _LEAST_ANSWERS)
+    at = np.flatnonzero(explored[person])
+    probability, won = np.zeros(len(person)), np.zeros(len(person))
+    probability[at], won[at] = thompson_probabilities(person[at], campaign[at], value[at], cost[at], answers, seed=seed)
+    kept, draw = exploration_draw(person, probability, explored, share, [*seed, 1])
+    return np.where(kept & explored[person], won, value - cost), kept, draw
 
 
 def thompson_probabilities(

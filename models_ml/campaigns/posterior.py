@@ -1,8 +1,8 @@
 """Rates of cells with few exposures.
 
 Holds the empirical Bayes estimate of rates: a beta prior fitted over the cells of a kind or segment, and the posterior of each
-cell. What a cell is (segment x kind, campaign x item) is decided by the caller; experiments with a control group are in `lift`,
-choosing while rates are uncertain is in `exploration`.
+cell; and both for cells of kind and segment. What else is a cell (campaign x item) is decided by the caller; experiments with a
+control group are in `lift`, choosing while rates are uncertain is in `exploration`.
 """
 
 import dataclasses
@@ -222,6 +222,52 @@ def posterior(
     return Posterior(
         first, second, first / (first + second), beta.ppf(tail, first, second), beta.isf(tail, first, second)
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeasuredRates:
+    """Rates of cells of kind and segment.
+
+    Attributes:
+        rate: Their posterior.
+        prior_mean: Mean of the prior of each cell, shape (cells,).
+        prior_strength: How many exposures that prior weighs, shape (cells,).
+    """
+
+    rate: Posterior
+    prior_mean: Floats
+    prior_strength: Floats
+
+
+def measured_rates(
+    answers: Counts,
+    exposures: Counts,
+    kind: Counts,
+    everyone: NDArray[np.bool_],
+    kinds: int,
+    given: BetaPrior,
+) -> MeasuredRates:
+    """Posterior rates: of segments with a prior by kind from all of its segments, of everyone with a prior over the kinds.
+
+    Args:
+        answers: Shape (cells,).
+        exposures: Shape (cells,).
+        kind: Kind of each cell, in 0 .. kinds - 1, shape (cells,).
+        everyone: Whether the cell is that of all people of the kind, shape (cells,); each kind has one.
+        kinds: Number of kinds.
+        given: What is assumed before there is any answer.
+    """
+    within = np.bincount(kind[everyone], weights=exposures[everyone], minlength=kinds)
+    over_kinds = fit_prior(answers[everyone], exposures[everyone]).prior or given
+    mean, strength = np.full(len(kind), over_kinds.mean), np.full(len(kind), over_kinds.strength)
+    inner = ~everyone
+    if inner.any():
+        priors = fit_group_priors(answers[inner], exposures[inner], kind[inner], kinds, over_kinds)
+        mean[inner] = (priors.alpha / (priors.alpha + priors.beta))[kind[inner]]
+        strength[inner] = (priors.alpha + priors.beta)[kind[inner]]
+    # Where cells differ by no more than chance the fit is endlessly sure of a mean that it knows from so many exposures only.
+    strength = np.minimum(strength, np.where(everyone, 0, within[kind]).clip(min=given.strength))
+    return MeasuredRates(posterior(answers, exposures, mean * strength, (1 - mean) * strength), mean, strength)
 
 
 def _by_moments(hits: Floats, trials: Floats) -> BetaPrior:

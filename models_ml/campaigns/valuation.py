@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from models_ml.campaigns.contact_prior import (
     cell_shifts,
@@ -50,6 +50,8 @@ _FOLDS = 3
 _SPLITS = 2
 # Bootstrap draws of the interval that decides.
 _DRAWS = 100
+# Shares of what was seen, from the smallest value of a column up, between which a model is believed.
+_SEEN = (0.01, 0.99)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -232,6 +234,10 @@ def value_contacts(
     ask for an interval above the response-only one would keep a ranking for long that may itself be worth nothing, and that
     never says who is put off.
 
+    Those who were contacted are the best by what was believed before, so that a model sees little of the others; and whoever takes
+    the highest of many predictions takes those where a model is wrong. So outside of what it was learnt from (`_SEEN`, column by
+    column) a model says what it says at the edge, and from there on log odds change as the prior's do, and uplift in proportion.
+
     Fatigue is learnt by a model of answers or uplift where enough weary people answered. Otherwise it learns from people without
     recent contacts, and `fatigue` applies.
 
@@ -246,6 +252,10 @@ def value_contacts(
 
     Raises:
         ValueError: If a column has another length, a value out of range, or history and contacts have other columns.
+
+    Source: what a model says far from its data: King and Zeng, "The dangers of extreme counterfactuals", Political Analysis 2006;
+    that a choice by learnt values has to keep to where they were learnt: Jin, Yang and Wang, "Is pessimism provably efficient for
+    offline RL?", ICML 2021.
     """
     config = config or ValuationConfig()
     segments = _check_rates(rates)
@@ -413,13 +423,16 @@ def _answers(
             fitted = fit_response(columns, found, config.response, people=people)
             reason = fitted.reason
             if fitted.model is not None:
-                probability = _by_block(contacts, name, weary, fitted.model.probability)
+                probability = _by_block(contacts, name, weary, columns, _as_odds(fitted.model.probability))
                 if not weary:
                     probability *= contacts.left[name]
                 return _Answers(probability, RESPONSE, None, reliability(unseen, found))
     groups = _groups_of(past.features.person[rows], config.seed)
     judged = _cross_recalibrated(before.prior(name)[rows], answered[rows], groups)
-    return _Answers(line.apply(prior), RECALIBRATED, f"{RESPONSE}: {reason}", reliability(judged, answered[rows]))
+    said = logit(prior)
+    edge = np.clip(said, *np.quantile(logit(before.prior(name)[rows]), _SEEN))
+    beyond = expit(logit(line.apply(expit(edge))) + said - edge)
+    return _Answers(beyond, RECALIBRATED, f"{RESPONSE}: {reason}", reliability(judged, answered[rows]))
 
 
 def _learnt_uplift(
@@ -458,20 +471,45 @@ def _learnt_uplift(
             f"Qini {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), that of response alone {rival.value:.3f}"
         )
         return _LearntUplift(None, f"{UPLIFT}: {reason}", found)
-    uplift = _by_block(contacts, "conversion", weary, fitted.model.uplift)
+    uplift = _by_block(contacts, "conversion", weary, columns, _in_proportion(fitted.model.uplift))
     if not weary:
         # What helps does so less often; what puts off is not mended by more of it.
         uplift = np.where(uplift > 0, uplift * contacts.factor, uplift)
     return _LearntUplift(uplift, None, found)
 
 
-def _by_block(rows: _Rows, name: str, weary: bool, predict: Callable[[Floats], Floats]) -> Floats:
-    """Predictions of all rows, whose columns are made for a block at a time."""
+def _by_block(rows: _Rows, name: str, weary: bool, seen: Floats, predict: Callable[[Floats, Floats], Floats]) -> Floats:
+    """Predictions of all rows, whose columns are made for a block at a time.
+
+    Args:
+        rows: What is predicted.
+        name: Answer whose prior is the first column.
+        weary: As in `_Rows.columns`.
+        seen: Columns that the model was learnt from, shape (rows of history, columns).
+        predict: From columns within what was seen, and the log odds of the prior, to predictions.
+    """
     found = np.empty(len(rows))
+    low, high = np.quantile(seen, _SEEN, axis=0)
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        found[block] = predict(rows.columns(name, weary=weary, rows=block))
+        columns = rows.columns(name, weary=weary, rows=block)
+        found[block] = predict(np.clip(columns, low, high), columns[:, 0])
     return found
+
+
+def _as_odds(predict: Callable[[Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
+    """A probability whose log odds go on as the prior's do where those are outside of what was seen."""
+
+    def probability(within: Floats, prior: Floats) -> Floats:
+        said = np.clip(predict(within), 1e-9, 1 - 1e-9)
+        return np.asarray(expit(logit(said) + prior - within[:, 0]))
+
+    return probability
+
+
+def _in_proportion(predict: Callable[[Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
+    """An uplift that goes on in proportion to the prior where that is outside of what was seen."""
+    return lambda within, prior: np.asarray(predict(within) * expit(prior) / expit(within[:, 0]))
 
 
 def _cross_recalibrated(said: Floats, answered: Flags, groups: Ints) -> Floats:

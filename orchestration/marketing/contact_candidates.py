@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 # Days in which earlier contacts tire, and in which activity is counted.
 RECENT_DAYS, ACTIVE_DAYS = 14, 90
-# Contacts of more than this many days ago say little of today's people, and are many.
+# Contacts of more than this many days ago say little of today's people, and are many; so do dismissals of them.
 HISTORY_DAYS = 365
 # Segments by which answers differ; each person is in one of them.
 _SEGMENTS = "lifecycle:joined:"
@@ -361,6 +361,18 @@ active as (
     group by all
 ),
 
+dismissed as (
+    select people.person, count(*) as dismissals
+    from core.fct_response as responses
+    inner join plan_person as people on responses.user_key = people.user_key
+    cross join runs
+    where
+        responses.response_type = 'dismiss'
+        and responses.occurred_at > runs.as_of - to_days($history)
+        and responses.occurred_at <= runs.as_of
+    group by all
+),
+
 placed as (
     select people.person, min(memberships.segment_key) as segment_key
     from marketing.known_membership as memberships
@@ -372,12 +384,23 @@ placed as (
 select
     cast(coalesce(tired.contacts, 0) as bigint) as recent_contacts,
     cast(coalesce(active.events, 0) as double) as activity,
-    cast(coalesce(list_position($segment_keys::varchar[], placed.segment_key), 0) - 1 as bigint) as segment
+    cast(coalesce(list_position($segment_keys::varchar[], placed.segment_key), 0) - 1 as bigint) as segment,
+    cast(coalesce(dismissed.dismissals, 0) as bigint) as dismissals
 from plan_person as people
 left join tired on people.person = tired.person
 left join active on people.person = active.person
+left join dismissed on people.person = dismissed.person
 left join placed on people.person = placed.person
 order by people.person
+"""
+
+_EVENTS_ON = """
+select people.person, interactions.domain as platform, cast(count(*) as double) as events
+from core.fct_interaction as interactions
+inner join plan_person as people on interactions.user_key = people.user_key
+cross join raw.run as runs
+where interactions.occurred_at > runs.as_of - to_days($active) and interactions.occurred_at <= runs.as_of
+group by all
 """
 
 _PLACES = """
@@ -450,9 +473,20 @@ converted as (
         )
 ),
 
+dismissed as (
+    select contacts.contact_key, count(*) as dismissals
+    from contacts
+    inner join core.fct_response as responses
+        on contacts.user_key = responses.user_key
+        and responses.response_type = 'dismiss'
+        and responses.occurred_at > contacts.decided_at - to_days($history)
+        and responses.occurred_at <= contacts.decided_at
+    group by all
+),
+
 -- Events of each person up to each moment, so that those between two moments are a difference.
 moments as (
-    select people.person, interactions.occurred_at, count(*) as events
+    select people.person, interactions.domain as platform, interactions.occurred_at, count(*) as events
     from core.fct_interaction as interactions
     inner join plan_person as people on interactions.user_key = people.user_key
     where people.person in (select person from contacts)
@@ -460,21 +494,36 @@ moments as (
 ),
 
 summed as (
-    select person, occurred_at, sum(events) over (partition by person order by occurred_at) as events
+    select person, occurred_at, sum(sum(events)) over (partition by person order by occurred_at) as events
+    from moments
+    group by person, occurred_at
+),
+
+summed_there as (
+    select person, platform, occurred_at,
+        sum(events) over (partition by person, platform order by occurred_at) as events
     from moments
 ),
 
 ended as (
-    select contacts.*, coalesce(summed.events, 0) as events_until
+    select contacts.*, coalesce(summed.events, 0) as events_until, coalesce(summed_there.events, 0) as events_there_until
     from contacts
     asof left join summed on contacts.person = summed.person and contacts.decided_at >= summed.occurred_at
+    asof left join summed_there
+        on contacts.person = summed_there.person
+        and contacts.target_platform = summed_there.platform
+        and contacts.decided_at >= summed_there.occurred_at
 ),
 
 framed as (
-    select ended.*, coalesce(summed.events, 0) as events_before
+    select ended.*, coalesce(summed.events, 0) as events_before, coalesce(summed_there.events, 0) as events_there_before
     from ended
     asof left join summed
         on ended.person = summed.person and ended.decided_at - to_days($active) >= summed.occurred_at
+    asof left join summed_there
+        on ended.person = summed_there.person
+        and ended.target_platform = summed_there.platform
+        and ended.decided_at - to_days($active) >= summed_there.occurred_at
 )
 
 select
@@ -485,6 +534,8 @@ select
     ), 0) - 1 as bigint) as segment,
     cast(framed.recent_contacts as bigint) as recent_contacts,
     cast(framed.events_until - framed.events_before as double) as activity,
+    cast(framed.events_there_until - framed.events_there_before as double) as activity_there,
+    cast(coalesce(dismissed.dismissals, 0) as bigint) as dismissals,
     framed.value_per_conversion,
     coalesce(framed.cost, 0) as cost,
     framed.score_share,
@@ -498,6 +549,7 @@ from framed
 cross join runs
 left join clicked on md5(framed.contact_key) = clicked.exposure_key
 left join converted on framed.contact_key = converted.contact_key
+left join dismissed on framed.contact_key = dismissed.contact_key
 order by framed.decided_at, framed.contact_key
 """
 
@@ -557,11 +609,21 @@ class Offers:
 
 @dataclass(frozen=True, eq=False)
 class KnownOfPeople:
-    """What is known of every person, in the order of their numbers; all of shape (people,)."""
+    """What is known of every person, in the order of their numbers; all of shape (people,).
+
+    Attributes:
+        recent_contacts: Contacts in the last `RECENT_DAYS`.
+        activity: Events in the last `ACTIVE_DAYS`.
+        segment: Place of the segment among `CandidateReader.segments`, -1 for none.
+        dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.
+        activity_on: `activity` on each platform with any, by its name.
+    """
 
     recent_contacts: Ints
     activity: Floats
     segment: Ints
+    dismissals: Ints
+    activity_on: dict[str, Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -723,12 +785,31 @@ class CandidateReader:
         return Offers(pair[order], item[order], score[order])
 
     def known(self) -> KnownOfPeople:
-        """Recent contacts, activity and segment of every person."""
+        """Recent contacts, activity, segment and dismissals of every person."""
         found = self._connection.execute(
             _KNOWN,
-            {"recent": RECENT_DAYS, "active": ACTIVE_DAYS, "segments": _SEGMENTS, "segment_keys": self.segments},
+            {
+                "recent": RECENT_DAYS,
+                "active": ACTIVE_DAYS,
+                "history": HISTORY_DAYS,
+                "segments": _SEGMENTS,
+                "segment_keys": self.segments,
+            },
         ).to_arrow_table()
-        return KnownOfPeople(_ints(found, "recent_contacts"), _floats(found, "activity"), _ints(found, "segment"))
+        events = self._connection.execute(_EVENTS_ON, {"active": ACTIVE_DAYS}).to_arrow_table()
+        platform = events["platform"].to_numpy(zero_copy_only=False)
+        activity_on = {}
+        for name in np.unique(platform.astype(str)).tolist():
+            mine = platform == name
+            activity_on[name] = np.zeros(found.num_rows)
+            activity_on[name][_ints(events, "person")[mine]] = _floats(events, "events")[mine]
+        return KnownOfPeople(
+            recent_contacts=_ints(found, "recent_contacts"),
+            activity=_floats(found, "activity"),
+            segment=_ints(found, "segment"),
+            dismissals=_ints(found, "dismissals"),
+            activity_on=activity_on,
+        )
 
     def zones_and_segments(
         self, person: Ints, platform: Sequence[str | None]
@@ -772,6 +853,7 @@ class CandidateReader:
             activity=_floats(found, "activity"),
             value_per_conversion=_floats(found, "value_per_conversion"),
             cost=_floats(found, "cost"),
+            further=further_columns(_floats(found, "activity_there"), _ints(found, "dismissals")),
         )
         return ContactHistory(
             features=features,
@@ -823,6 +905,23 @@ class CandidateReader:
         )
         with registered(self._connection, plan_campaign=campaigns, plan_item=items):
             yield
+
+
+def further_columns(activity_there: Floats, dismissals: Ints) -> Floats:
+    """What models may learn from besides: who knows the other platform, and who does not want to be contacted.
+
+    Both tell what contact does apart from response: visitors of the other side are won by it, and people who dismiss what they are
+    shown are put off, however often they buy (the "sleeping dogs" of Radcliffe and Surry, "Real-world uplift modelling with
+    significance-based uplift trees", 2011).
+
+    Args:
+        activity_there: Events on the campaign's target platform in the last `ACTIVE_DAYS`, shape (rows,).
+        dismissals: Contacts that the person dismissed in the last `HISTORY_DAYS`, shape (rows,).
+
+    Returns:
+        Shape (rows, 2).
+    """
+    return np.log1p(np.column_stack([activity_there, dismissals]))
 
 
 def _ints(table: pa.Table, column: str) -> Ints:

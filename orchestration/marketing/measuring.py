@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models_ml.campaigns.attribution import attribute
 from models_ml.campaigns.planning import detectable_difference_of_shares
-from models_ml.campaigns.posterior import BetaPrior, fit_group_priors, fit_prior, posterior
+from models_ml.campaigns.posterior import BetaPrior, measured_rates
 from models_ml.campaigns.proportions import share
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import KINDS
@@ -680,28 +680,17 @@ def _day(days: pa.Table, known: Outcomes) -> pa.Table:
 
 
 def _rate(cells: pa.Table) -> pa.Table:
-    """Posterior rates: of segments with a prior by kind from all of its segments, of everyone with a prior over the kinds."""
+    """Posterior rates of every cell and answer."""
     exposures = whole_numbers(cells, "exposures")
     kinds = cells["kind"].to_pylist()
     segments = cells["segment_key"].to_pylist()
     everyone = np.array([segment == EVERYONE for segment in segments])
     kind = np.array([KINDS.index(one) for one in kinds])
-    within = np.bincount(kind[everyone], weights=exposures[everyone], minlength=len(KINDS))
     rows = []
     for answer, assumed in PRIOR_RATES.items():
         answers = whole_numbers(cells, answer)
         given = BetaPrior(assumed * PRIOR_STRENGTH, (1 - assumed) * PRIOR_STRENGTH)
-        over_kinds = fit_prior(answers[everyone], exposures[everyone]).prior or given
-        mean, strength = np.full(len(kind), over_kinds.mean), np.full(len(kind), over_kinds.strength)
-        inner = ~everyone
-        if inner.any():
-            priors = fit_group_priors(answers[inner], exposures[inner], kind[inner], len(KINDS), over_kinds)
-            mean[inner] = (priors.alpha / (priors.alpha + priors.beta))[kind[inner]]
-            strength[inner] = (priors.alpha + priors.beta)[kind[inner]]
-        # Where cells differ by no more than chance the fit is endlessly sure of a mean that it knows from so many exposures only.
-        strength = np.minimum(strength, np.where(everyone, 0, within[kind]).clip(min=PRIOR_STRENGTH))
-        alpha, beta = mean * strength, (1 - mean) * strength
-        found = posterior(answers, exposures, alpha, beta)
+        found = measured_rates(answers, exposures, kind, everyone, len(KINDS), given)
         rows.append(
             pa.table(
                 {
@@ -710,11 +699,11 @@ def _rate(cells: pa.Table) -> pa.Table:
                     "answer": [answer] * len(kinds),
                     "exposures": exposures,
                     "answers": answers,
-                    "rate": found.mean,
-                    "ci_low": found.low,
-                    "ci_high": found.high,
-                    "prior_mean": mean,
-                    "prior_strength": strength,
+                    "rate": found.rate.mean,
+                    "ci_low": found.rate.low,
+                    "ci_high": found.rate.high,
+                    "prior_mean": found.prior_mean,
+                    "prior_strength": found.prior_strength,
                     "is_prior_only": exposures == 0,
                 }
             )

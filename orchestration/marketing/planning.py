@@ -39,15 +39,16 @@ from models_ml.campaigns.allocation import (
     allocate,
 )
 from models_ml.campaigns.allocation_problem import Candidates, ContactCap, Contacts, Limits, Problem
+from models_ml.campaigns.contact_prior import score_shares
 from models_ml.campaigns.eligibility import CODES, ELIGIBLE
-from models_ml.campaigns.exploration import exploration_draw, thompson_probabilities
+from models_ml.campaigns.exploration import explore
 from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs, within_reach
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
-from orchestration.marketing.contact_candidates import CandidateReader, Offers, Pairs, SettledArms
+from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.marketing.ledger import Commitment
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -62,9 +63,6 @@ MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
 _ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
-# How many contacts of its own tell as much of a campaign as what its kind and its people's scores let expect; and the least number
-# of answers that an estimate is taken to rest on, so that what is drawn for exploration stays of a size that can be true.
-CONTACTS_OF_A_GUESS, _LEAST_ANSWERS = 200.0, 0.5
 
 TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
@@ -355,10 +353,15 @@ class _Planner:
         offers = reader.offers(pairs.slot[chosen], pairs.person[chosen], self.stock >= 1, most)
         pair = chosen[offers.pair]
         slot, person = pairs.slot[pair], pairs.person[pair]
-        share = _score_shares(slot, offers, len(self.planned))
+        share = score_shares(slot, offers.score, len(self.planned))
         known = reader.known()
         kinds = np.array([KINDS.index(brief.kind) if brief.kind else 0 for brief in self.planned], np.int64)
         worth = np.array([brief.value_per_conversion for brief in self.planned], np.float64)
+        there = np.zeros(len(slot))
+        for number, brief in enumerate(self.planned):
+            if brief.target_platform in known.activity_on:
+                mine = slot == number
+                there[mine] = known.activity_on[brief.target_platform][person[mine]]
         features = ContactFeatures(
             score_share=share,
             kind=kinds[slot],
@@ -368,6 +371,7 @@ class _Planner:
             activity=known.activity[person],
             value_per_conversion=worth[slot],
             cost=self.cost[slot],
+            further=further_columns(there, known.dismissals[person]),
         )
         valuation = value_contacts(features, reader.history(), reader.rates(), ValuationConfig(seed=self.settings.seed))
         people = np.unique(person)
@@ -375,27 +379,19 @@ class _Planner:
         explored[people] = held_out(
             self.users.take(pa.array(people)).to_pylist(), f"explore/{self.dates[0]}", self.limits.exploration_share
         )
-        value, kept, draw = self._explore(reader, slot, person, valuation, explored)
-        return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
-
-    def _explore(
-        self, reader: CandidateReader, slot: Ints, person: Ints, valuation: Valuation, explored: Flags
-    ) -> tuple[Floats, Flags, Floats]:
-        """Value of each offer less cost, whether exploration leaves it, and the probability of that."""
-        value = valuation.expected_value - self.cost[slot]
-        offers = np.bincount(slot, minlength=len(self.planned))
-        rate = np.bincount(slot, valuation.p_conversion, len(self.planned)) / np.maximum(offers, 1)
         tried = reader.followed_contacts()
-        contacts = np.array([tried.get(brief.campaign_key, 0) for brief in self.planned], np.float64)
-        answers = np.maximum(rate * (CONTACTS_OF_A_GUESS + contacts), _LEAST_ANSWERS)
-        at = np.flatnonzero(explored[person])
-        probability, won = np.zeros(len(slot)), np.zeros(len(slot))
-        seed = [self.settings.seed, self.dates[0].toordinal()]
-        probability[at], won[at] = thompson_probabilities(
-            person[at], slot[at], valuation.expected_value[at], self.cost[slot[at]], answers, seed=seed
+        value, kept, draw = explore(
+            person,
+            slot,
+            valuation.expected_value,
+            self.cost[slot],
+            valuation.p_conversion,
+            np.array([tried.get(brief.campaign_key, 0) for brief in self.planned], np.float64),
+            explored,
+            self.limits.exploration_share,
+            [self.settings.seed, self.dates[0].toordinal()],
         )
-        kept, draw = exploration_draw(person, probability, explored, self.limits.exploration_share, [*seed, 1])
-        return np.where(kept & explored[person], won, value), kept, draw
+        return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
 
     def _choose(self, reader: CandidateReader, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
@@ -757,23 +753,6 @@ def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> st
 def _salt(name: str) -> str:
     """The name of a draw, shortened by a hash where a salt cannot be as long."""
     return name if len(name.encode()) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.sha256(name.encode()).hexdigest()
-
-
-def _score_shares(slot: Ints, offers: Offers, campaigns: int) -> Floats:
-    """Share of a campaign's offers with a lower score, ties counted half; NaN where no offer of the campaign has a score.
-
-    An item that the person's list does not name has a lower score than any that a list names.
-    """
-    share = np.full(len(slot), np.nan)
-    for campaign in range(campaigns):
-        at = np.flatnonzero(slot == campaign)
-        score = np.where(np.isnan(offers.score[at]), -np.inf, offers.score[at])
-        if not np.isfinite(score).any():
-            continue
-        ordered = np.sort(score)
-        below, not_above = np.searchsorted(ordered, score), np.searchsorted(ordered, score, "right")
-        share[at] = (below + not_above) / 2 / len(at)
-    return share
 
 
 def _sum(table: pa.Table, column: str) -> float:

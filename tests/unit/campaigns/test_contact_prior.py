@@ -11,6 +11,7 @@ from models_ml.campaigns.contact_prior import (
     fatigue_factor,
     fatigue_of_conversions,
     incremental_shares,
+    score_shares,
     shaped_rates,
 )
 from models_ml.campaigns.score_prior import ScorePriorConfig
@@ -32,6 +33,14 @@ def test_the_mean_of_a_cell_is_its_rate_and_a_higher_score_is_never_less_probabl
         here = cell == number
         assert found[here].mean() == pytest.approx(rate, rel=1e-9)
         assert (np.diff(found[here][np.argsort(shares[here], kind="stable")]) >= -1e-15).all()
+
+
+def test_the_place_of_a_score_is_among_those_of_its_campaign():
+    campaign = np.array([0, 1, 0, 0, 1, 0, 2])
+    score = np.array([3.0, 9.0, 1.0, 3.0, -2.0, np.nan, np.nan])
+    # Of the four of campaign 0 the one that no list names is below all; equal scores share two places.
+    found = score_shares(campaign, score, 3)
+    np.testing.assert_allclose(found, [3 / 4, 3 / 4, 1.5 / 4, 3 / 4, 1 / 4, 0.5 / 4, np.nan])
 
 
 def test_a_cell_by_hand():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_ml.campaigns.exploration import exploration_draw, thompson_probabilities
+from models_ml.campaigns.exploration import CONTACTS_OF_A_GUESS, exploration_draw, explore, thompson_probabilities
 
 ONE_EACH = np.zeros(2, np.int64), np.arange(2)
 
@@ -112,3 +112,33 @@ def test_draws_need_answers(answers, draws, what):
         thompson_probabilities(
             np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1), np.ones(1), np.array(answers), draws=draws
         )
+
+
+def test_of_the_explored_one_row_is_left_and_of_the_others_all():
+    random = np.random.default_rng(0)
+    person, campaign = np.repeat(np.arange(500), 3), np.tile(np.arange(3), 500)
+    value, cost, p_conversion = random.random(1500), np.full(1500, 0.1), np.full(1500, 0.02)
+    explored = np.arange(500) < 100
+    contacts = np.array([0.0, 800.0, 800.0])
+    found, kept, draw = explore(person, campaign, value, cost, p_conversion, contacts, explored, 0.2, [1, 2])
+    mine = explored[person]
+    assert kept[~mine].all()
+    np.testing.assert_allclose(found[~mine], (value - cost)[~mine])
+    np.testing.assert_allclose(draw[~mine], 0.8)
+    assert (np.bincount(person[kept & mine], minlength=100)[:100] <= 1).all()
+    assert (draw[kept & mine] > 0).all()
+    # By hand: the estimates rest on as many answers as their contacts and those of a guess let expect.
+    answers = 0.02 * (CONTACTS_OF_A_GUESS + contacts)
+    share, won = thompson_probabilities(person[mine], campaign[mine], value[mine], cost[mine], answers, seed=[1, 2])
+    np.testing.assert_allclose(draw[mine], 0.2 * share)
+    np.testing.assert_allclose(found[mine], np.where(kept[mine], won, (value - cost)[mine]))
+
+
+def test_nobody_explored_changes_nothing():
+    value = np.array([0.5, 0.05])
+    found, kept, draw = explore(
+        *ONE_EACH, value, np.full(2, 0.1), np.full(2, 0.02), np.zeros(2), np.zeros(1, bool), 0.0, [0]
+    )
+    np.testing.assert_allclose(found, [0.4, -0.05])
+    assert kept.all()
+    np.testing.assert_array_equal(draw, 1)

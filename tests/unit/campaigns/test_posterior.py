@@ -8,6 +8,7 @@ from models_ml.campaigns.posterior import (
     BetaPrior,
     fit_group_priors,
     fit_prior,
+    measured_rates,
     posterior,
 )
 
@@ -96,3 +97,29 @@ def test_a_group_without_a_prior_of_its_own_takes_that_of_all_and_then_the_given
 def test_more_answers_than_exposures_are_named():
     with pytest.raises(ValueError, match="cell 1 has 4 answers of 3 exposures"):
         fit_prior(np.array([0, 4]), np.array([1, 3]))
+
+
+def test_rates_of_segments_lean_on_their_kind_and_those_of_everyone_on_all_kinds():
+    # Two kinds, each with three segments and everyone; nothing of the second kind was shown.
+    kind, everyone = np.repeat([0, 1], 4), np.tile([False, False, False, True], 2)
+    exposures = np.array([100, 100, 4, 204, 0, 0, 0, 0])
+    answers = np.array([2, 12, 4, 18, 0, 0, 0, 0])
+    given = BetaPrior(1.0, 49.0)
+    found = measured_rates(answers, exposures, kind, everyone, 2, given)
+    # One kind cannot say how kinds differ.
+    assert found.prior_mean[3] == found.prior_mean[7] == given.mean
+    assert found.rate.mean[3] == pytest.approx((1 + 18) / (50 + 204))
+    assert found.rate.mean[7] == pytest.approx(given.mean)
+    own = fit_prior(answers[:3], exposures[:3]).prior
+    assert found.prior_mean[0] == pytest.approx(own.mean)
+    assert found.rate.mean[2] == pytest.approx((own.alpha + 4) / (own.strength + 4))
+    # A kind of which nothing is known takes what the segments of the others say.
+    assert found.prior_mean[4] == pytest.approx(own.mean)
+
+
+def test_a_prior_is_not_surer_than_the_exposures_of_its_kind():
+    # The rates of the segments do not differ, so the fit alone would be endlessly sure.
+    kind, everyone = np.zeros(4, int), np.array([False, False, False, True])
+    exposures = np.array([100, 100, 100, 300])
+    found = measured_rates(exposures // 10, exposures, kind, everyone, 1, BetaPrior(1.0, 49.0))
+    np.testing.assert_allclose(found.prior_strength, [300, 300, 300, 50])

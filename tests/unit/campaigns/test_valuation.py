@@ -278,6 +278,53 @@ def test_further_columns_are_learnt_from():
     assert spearmanr(found.uplift, shown[:, 0]).statistic > 0.95
 
 
+def learnt_from_the_best(uplift):
+    """History of the best scores only, among which the answer falls with the score, and its values for all scores."""
+    random = np.random.default_rng(0)
+    score = random.uniform(0.8, 1, 8000)
+    treated = random.random(8000) < SHARE
+    base = -1.5 - 6 * (score - 0.8)
+    push = uplift * (1 - (score - 0.9))
+    converted = random.random(8000) < expit(base + push * treated)
+    past = history_of(contacts(8000, score_share=score), treated, converted)
+    everyone = contacts(101, score_share=np.linspace(0, 1, 101))
+    return value_contacts(everyone, past, rates()), value_contacts(everyone, None, rates())
+
+
+@pytest.mark.parametrize(("uplift", "source"), [(0.0, RESPONSE), (1.0, UPLIFT)])
+def test_beyond_what_was_seen_values_go_on_as_the_prior_does(uplift, source):
+    found, prior = learnt_from_the_best(uplift)
+    assert found.source == source
+    # Within, where it was learnt: the lower the score, the more answers.
+    assert found.p_conversion[85] > found.p_conversion[95]
+    below = slice(0, 80)
+
+    def log_odds(probability):
+        return np.log(probability / (1 - probability))
+
+    np.testing.assert_allclose(
+        np.diff(log_odds(found.p_conversion[below])), np.diff(log_odds(prior.p_conversion[below])), rtol=1e-9
+    )
+    assert (np.diff(found.p_conversion[below]) > 0).all()
+    if source == UPLIFT:
+        np.testing.assert_allclose(
+            found.uplift[below] / found.uplift[79], prior.p_conversion[below] / prior.p_conversion[79], rtol=1e-9
+        )
+
+
+def test_a_recalibrated_prior_keeps_to_the_contacts_that_it_was_recalibrated_on():
+    score = np.linspace(0.8, 1, 200)
+    treated = np.ones(200, bool)
+    # The answers are those of the lowest scores, so that the line falls flat.
+    past = history_of(contacts(200, score_share=score), treated, np.arange(200) < 25, propensity=np.ones(200))
+    everyone = contacts(101, score_share=np.linspace(0, 1, 101))
+    found, prior = value_contacts(everyone, past, rates()), value_contacts(everyone, None, rates())
+    assert found.source == RECALIBRATED
+    odds, assumed = (np.log(one.p_conversion / (1 - one.p_conversion)) for one in (found, prior))
+    np.testing.assert_allclose(np.diff(odds[:80]), np.diff(assumed[:80]), rtol=1e-9)
+    assert odds[95] - odds[85] < 0.5 * (assumed[95] - assumed[85])
+
+
 def test_no_contacts_have_no_values():
     past, _, _ = world(6000, 0)
     found = value_contacts(contacts(0), past, rates())

@@ -9,7 +9,7 @@ import pytest
 
 from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.campaign_briefs import read_briefs
-from orchestration.marketing.contact_candidates import CandidateReader
+from orchestration.marketing.contact_candidates import CandidateReader, further_columns
 from orchestration.marketing.planning import contact_key
 from tests.unit.marketing.small_world import AS_OF, FIRST, SmallWorld
 
@@ -149,3 +149,38 @@ def test_nothing_after_as_of_counts_as_activity(world: SmallWorld) -> None:
     world.event("ann", "film:f1", "view", at=AS_OF + timedelta(hours=1))
     with reader(world) as facts:
         assert facts.known().activity.tolist() == [1, 0, 0]
+
+
+def test_events_on_each_platform_and_dismissals_of_any_campaign_are_known(world: SmallWorld) -> None:
+    world.event("ann", "film:f1", "view", at=AS_OF - timedelta(days=3))
+    world.event("ann", "knowledge:c1", "view", at=AS_OF - timedelta(days=2))
+    world.event("ann", "knowledge:c1", "view", at=AS_OF - timedelta(days=91))
+    world.response("autumn", "bob", "dismiss", at=AS_OF - timedelta(days=364))
+    world.response("spring", "bob", "dismiss", at=AS_OF - timedelta(days=1))
+    world.response("spring", "bob", "click", at=AS_OF - timedelta(days=1))
+    world.response("spring", "cat", "dismiss", at=AS_OF - timedelta(days=366))
+    world.response("spring", "ann", "dismiss", at=AS_OF + timedelta(hours=1))
+    with reader(world) as facts:
+        known = facts.known()
+    assert known.activity.tolist() == [2, 0, 0]
+    assert {name: events.tolist() for name, events in known.activity_on.items()} == {
+        "film": [1, 0, 0],
+        "knowledge": [1, 0, 0],
+    }
+    assert known.dismissals.tolist() == [0, 2, 0]
+
+
+def test_visits_and_dismissals_of_a_contact_are_those_before_it_was_decided(world: SmallWorld) -> None:
+    # Decided at noon of 9 and 19 February.
+    contacted(world, "ann", date(2026, 2, 10))
+    contacted(world, "ann", date(2026, 2, 20))
+    for day in (date(2026, 2, 1), date(2026, 2, 12), date(2026, 2, 22), date(2025, 11, 1)):
+        world.event("ann", "knowledge:c1", "view", at=datetime.combine(day, datetime.min.time()))
+        world.event("ann", "film:f1", "view", at=datetime.combine(day, datetime.min.time()))
+        world.response("spring", "ann", "dismiss", at=datetime.combine(day, datetime.min.time()))
+    with reader(world) as facts:
+        history = facts.history()
+    assert history is not None
+    assert history.features.activity.tolist() == [2, 4]
+    # The visit of November was within 90 days of neither; its dismissal within a year of both.
+    np.testing.assert_allclose(history.features.further, further_columns(np.array([1.0, 2.0]), np.array([2, 3])))

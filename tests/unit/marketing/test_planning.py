@@ -8,10 +8,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models_ml.campaigns.holdout import held_out
+from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
+from orchestration.marketing import planning
 from orchestration.marketing.campaign_limits import CampaignLimitError
+from orchestration.marketing.contact_candidates import further_columns
 from orchestration.marketing.ledger import Commitment
 from orchestration.marketing.planning import contact_key, make_plan, write_plan
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -750,6 +754,29 @@ class TestArmsOfOthers:
         found = codes(planned(world, tmp_path))
         assert {found[user] for user in users[:45]} == {"campaign_holdout"}
         assert {found[user] for user in users[45:]} == {"eligible"}
+
+
+def test_models_learn_from_visits_of_a_campaigns_target_platform_and_from_dismissals(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.people(2)
+    world.campaign("spring")
+    world.campaign("back", source_platform="knowledge", target_platform="film", channel="push")
+    world.event("u000", "knowledge:c1", "view")
+    world.response("before", "u001", "dismiss")
+    seen = []
+
+    def valued(features: ContactFeatures, *others: Any) -> Valuation:
+        seen.append(features)
+        return value_contacts(features, *others)
+
+    monkeypatch.setattr(planning, "value_contacts", valued)
+    planned(world, tmp_path)
+    (features,) = seen
+    # In the order of campaign (back to film, spring to knowledge) and person.
+    assert features.person.tolist() == [0, 1, 0, 1]
+    expected = further_columns(np.array([0.0, 0.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
+    np.testing.assert_allclose(features.further, expected)
 
 
 class TestExploration:
