@@ -29,7 +29,7 @@ run: setup ## Sets up and runs the demo.
 	@$(BIN)/zhiying demo
 
 test: setup ## Sets up and runs all tests, with coverage.
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadgroup --no-loadscope-reorder --durations=25 --cov --cov-report=term
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --no-loadscope-reorder --durations=25 --cov --cov-report=term
 	@for package in models_ml orchestration simulation; do \
 	  echo "$$package: $$($(BIN)/coverage report --include="$$package/*" --format=total) % covered, at least 90 is asked for"; \
 	  $(BIN)/coverage report --include="$$package/*" --format=total --fail-under=90 >/dev/null || exit 1; \

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from orchestration.settings import Settings
 
@@ -11,12 +13,33 @@ from orchestration.settings import Settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
+# Files whose tests live in the demo's home, which is made once.
+_IN_DEMO = frozenset({"tests/e2e/test_demo.py", "tests/e2e/test_ui.py"})
+
+
+class ByHome(LoadScopeScheduling):
+    """Where tests run in several processes, a file stays in one, as do all that live in the demo's home.
+
+    Marks of a group do not do this: pytest-xdist 3.8 writes them into ids that pytest 9 does not read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "demo" if file in _IN_DEMO else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHome:
+    """See `ByHome`."""
+    return ByHome(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, a file stays in one, as do all that live in the demo's home; the longest go first."""
+    """The longest go first, so that no process is left alone with them in the end."""
     for item in items:
-        in_demo = "demo" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("demo" if in_demo else item.path.name))
+        file = item.nodeid.split("::")[0]
+        if "demo" in getattr(item, "fixturenames", ()) and file not in _IN_DEMO:
+            raise pytest.UsageError(f"{file} lives in the demo's home, which would be made twice: name it in _IN_DEMO")
     longest = ("e2e", "integration", "dbt")
     items.sort(key=lambda item: longest.index(part) if (part := _level(item)) in longest else len(longest))
 
