@@ -25,7 +25,8 @@ share held out are those of the briefs in which `simulation.landing_opening` del
 beginning of the day that it is for, once a week, while the product makes one every day. What is judged is the true expected
 incremental revenue, which only the world knows. `informed` plans by the true uplift of rested people; nobody could, and it looks no
 further than its week. It stands in the figures to show what is left. And five worlds are of another kind: contact adds the same to
-everyone's log-odds, so that uplift goes with response. There is little to learn there.
+everyone's log-odds, so that uplift goes with response. There is little to learn there, and the
+system brings less than highest score first (`system_over_score` in the figures).
 """
 
 import argparse
