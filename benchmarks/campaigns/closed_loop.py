@@ -20,13 +20,14 @@ campaign. All show the item of a campaign with the highest expected revenue by t
 - response (in the figures): expected revenue by the score, allocated like the system's. What the system is ahead of this it owes to
   uplift, not to prices or to allocation.
 
-Nothing of the system is chosen for this world. Kinds, the value of a conversion (the mean price of a campaign's items) and the
-share held out are those of the briefs in which `simulation.landing_opening` delivers the same campaigns. A plan is made at the
-beginning of the day that it is for, once a week, while the product makes one every day. What is judged is the true expected
-incremental revenue, which only the world knows. `informed` plans by the true uplift of rested people; nobody could, and it looks no
-further than its week. It stands in the figures to show what is left. And five worlds are of another kind: contact adds the same to
-everyone's log-odds, so that uplift goes with response. There is little to learn there, and the
-system brings less than highest score first (`system_over_score` in the figures).
+No setting of the system is chosen for this world; that the plan should know of dismissals and of visits to the other side was
+seen in worlds of other seeds. Kinds, the value of a conversion (the mean price of a campaign's items) and the share held out are
+those of the briefs in which `simulation.landing_opening` delivers the same campaigns. A plan is made at the beginning of the day
+that it is for, once a week, while the product makes one every day. What is judged is the true expected incremental revenue, which
+only the world knows. `informed` plans by the true uplift of rested people; nobody could, and it looks no further than its week.
+It stands in the figures to show what is left. And five worlds are of another kind: contact adds the same to everyone's log-odds,
+so that uplift goes with response. There is little to learn there, and the system brings less than highest score first
+(`system_over_score` in the figures).
 """
 
 import argparse
