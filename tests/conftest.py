@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest go first, so that no process is left alone with them in the end."""
     for item in items:
         file = item.nodeid.split("::")[0]
-        if "demo" in getattr(item, "fixturenames", ()) and file not in _IN_DEMO:
+        if _level(item) == "e2e" and "demo" in getattr(item, "fixturenames", ()) and file not in _IN_DEMO:
             raise pytest.UsageError(f"{file} lives in the demo's home, which would be made twice: name it in _IN_DEMO")
     longest = ("e2e", "integration", "dbt")
     items.sort(key=lambda item: longest.index(part) if (part := _level(item)) in longest else len(longest))
