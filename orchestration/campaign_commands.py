@@ -6,7 +6,6 @@ a campaign, so that a decision takes the same way as any other delivery and the 
 
 import difflib
 import json
-import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from orchestration.command_line import (
     program,
     settings_of_call,
 )
+from orchestration.resources.durable import write_whole
 from orchestration.settings import Settings, parse_time
 from orchestration.sql import has_relation
 
@@ -728,10 +728,4 @@ def _moment(value: Any) -> datetime:
 
 def _write(file: Path, row: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; what is hidden is not read by a run."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(file)
+    write_whole(file, json.dumps(row, ensure_ascii=False, default=str) + "\n")

@@ -1,8 +1,13 @@
-{#- How values are cleaned in staging. Every macro takes a SQL expression and returns one. -#}
+{#- How values are cleaned. Every macro takes a SQL expression and returns one. -#}
 
 {#- Text without blanks around it; empty text is no text. -#}
 {% macro clean_text(expression) -%}
     nullif(trim({{ expression }}), '')
+{%- endmacro %}
+
+{#- A path in which a folder or file named after an address is not published. -#}
+{% macro masked_path(expression) -%}
+    regexp_replace({{ expression }}, '[^/]*@[^/]*', '***', 'g')
 {%- endmacro %}
 
 {#- A code that is written in upper case (country, currency). -#}

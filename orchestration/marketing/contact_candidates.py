@@ -352,15 +352,6 @@ tired as (
     group by all
 ),
 
-active as (
-    select people.person, count(*) as events
-    from core.fct_interaction as interactions
-    inner join plan_person as people on interactions.user_key = people.user_key
-    cross join runs
-    where interactions.occurred_at > runs.as_of - to_days($active) and interactions.occurred_at <= runs.as_of
-    group by all
-),
-
 dismissed as (
     select people.person, count(*) as dismissals
     from core.fct_response as responses
@@ -383,12 +374,10 @@ placed as (
 
 select
     cast(coalesce(tired.contacts, 0) as bigint) as recent_contacts,
-    cast(coalesce(active.events, 0) as double) as activity,
     cast(coalesce(list_position($segment_keys::varchar[], placed.segment_key), 0) - 1 as bigint) as segment,
     cast(coalesce(dismissed.dismissals, 0) as bigint) as dismissals
 from plan_person as people
 left join tired on people.person = tired.person
-left join active on people.person = active.person
 left join dismissed on people.person = dismissed.person
 left join placed on people.person = placed.person
 order by people.person
@@ -613,7 +602,7 @@ class KnownOfPeople:
 
     Attributes:
         recent_contacts: Contacts in the last `RECENT_DAYS`.
-        activity: Events in the last `ACTIVE_DAYS`.
+        activity: Events in the last `ACTIVE_DAYS`, on all platforms.
         segment: Place of the segment among `CandidateReader.segments`, -1 for none.
         dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.
         activity_on: `activity` on each platform with any, by its name.
@@ -790,7 +779,6 @@ class CandidateReader:
             _KNOWN,
             {
                 "recent": RECENT_DAYS,
-                "active": ACTIVE_DAYS,
                 "history": HISTORY_DAYS,
                 "segments": _SEGMENTS,
                 "segment_keys": self.segments,
@@ -805,7 +793,7 @@ class CandidateReader:
             activity_on[name][_ints(events, "person")[mine]] = _floats(events, "events")[mine]
         return KnownOfPeople(
             recent_contacts=_ints(found, "recent_contacts"),
-            activity=_floats(found, "activity"),
+            activity=sum(activity_on.values(), np.zeros(found.num_rows)),
             segment=_ints(found, "segment"),
             dismissals=_ints(found, "dismissals"),
             activity_on=activity_on,

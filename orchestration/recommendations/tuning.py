@@ -6,7 +6,6 @@ split, so they are used only where they are better; and the file is part of what
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from models_ml.split import split_interactions
 from orchestration.instance import only_run_of
 from orchestration.recommendations.memory import PeakMemory
 from orchestration.recommendations.steps import read_interactions, selection_config
+from orchestration.resources.durable import write_whole
 from orchestration.resources.warehouse import connect
 from orchestration.settings import Settings
 from orchestration.versions import models_version
@@ -132,6 +132,4 @@ def read_tuned(file: Path) -> Known:
 
 def write_tuned(file: Path, found: list[Tuned]) -> None:
     """Replaces the file, whole or not at all."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    scratch.write_text(json.dumps([asdict(entry) for entry in found], indent=1, sort_keys=True) + "\n")
-    os.replace(scratch, file)
+    write_whole(file, json.dumps([asdict(entry) for entry in found], indent=1, sort_keys=True) + "\n")

@@ -5,8 +5,6 @@ with the project only, not with the data. It is kept beside what dbt compiles, f
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Any
 from dagster import AssetKey, Output, TableColumnDep, TableColumnLineage
 from dagster_dbt import DbtCliInvocation
 from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+
+from orchestration.resources.durable import write_whole
 
 LINEAGE = "dagster/column_lineage"
 
@@ -66,10 +66,7 @@ class KnownLineage:
     def _keep(self, found: Mapping[str, Deps | None]) -> None:
         """Whole or not at all, since other runs may read it now; what one of two at once loses is found again."""
         self._known |= found
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".tmp", delete=False) as file:
-            json.dump(self._known, file)
-        os.replace(file.name, self._file)
+        write_whole(self._file, json.dumps(self._known))
 
 
 def _deps(lineage: TableColumnLineage) -> Deps:

@@ -22,8 +22,7 @@ select
     delivery_id,
     source,
     table_name,
-    -- a folder or file named after an address is not published
-    regexp_replace(file, '[^/]*@[^/]*', '***', 'g') as file,
+    {{ masked_path('file') }} as file,
     status,
     status = 'loaded' and refused_delivery_id is not null as is_newer_refused,
     unknown_columns,

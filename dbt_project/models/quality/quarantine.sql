@@ -13,8 +13,7 @@ select
     refusals.delivery_id,
     refusals.source,
     refusals.table_name,
-    -- as in load_audit
-    regexp_replace(refusals.file, '[^/]*@[^/]*', '***', 'g') as file,
+    {{ masked_path('refusals.file') }} as file,
     refusals.row_number,
     refusals.column_name,
     refusals.reason,

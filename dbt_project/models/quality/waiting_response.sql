@@ -17,8 +17,7 @@ select
     md5(responses.response_id) as response_key,
     responses.response_type,
     responses.occurred_at,
-    -- as in load_audit
-    regexp_replace(deliveries.file, '[^/]*@[^/]*', '***', 'g') as file,
+    {{ masked_path('deliveries.file') }} as file,
     responses._row_number as row_number
 from responses
 inner join deliveries on responses._delivery_id = deliveries.delivery_id
