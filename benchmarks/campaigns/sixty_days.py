@@ -4,19 +4,24 @@ Usage: python -m benchmarks.campaigns.sixty_days --home DIR [--people N] [--days
 
 A world of its own (docs/simulation.md) is run every day and answers the lists that it is handed. What was promised is then judged
 without asking the product: from the lists themselves (`exports/*/*/list.parquet`), the landing files of consents, answers and
-purchases, the countries of accounts, and the seed of limits as it is in the repository. Known by the time of a decision is what
-the landing zone held by then. Recommendations come from popularity alone unless ZHIYING_CANDIDATES says otherwise, which makes runs
-short; which items are recommended is not judged here. The same call goes on with a home whose days are not all lived, and judges
-one whose days are.
+purchases, the countries of accounts, and the seed of limits. Known by the time of a decision is what the landing zone held by then.
+Recommendations come from popularity alone unless ZHIYING_CANDIDATES says otherwise, which makes runs short; which items are
+recommended is not judged here. The same call goes on with a home whose days are not all lived, and judges one whose days are.
+
+All days are lived by one copy of the project, made at the first call in `project` of the home, so that a checkout in which somebody
+works changes nothing on the way. In the copy the seed of limits is `sixty_days_limits.csv`, whose rows all bind in this world.
 
 Limits judged, each as a number of lists' rows (or days) that break it: budget of each campaign and of all, pacing by day, contacts
 of a person by campaign, by channel and in all in windows of the person's own calendar days, consent, both holdouts, suppression
-after an answer or a purchase, stock, and that a contact is handed over once. A limit that
-is not in the seed while days are lived is not put to the test; the figures name the rows that are.
+after an answer or a purchase, stock, and that a contact is handed over once. How often the limits of the seed were reached is
+counted beside, since one that never binds is not put to the test.
 """
 
 import argparse
+import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,10 +31,11 @@ import pyarrow as pa
 
 from benchmarks.figures import Figures, print_found
 from models_ml.campaigns.holdout import held_out
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.settings import DBT_PROJECT_DIR, PROJECT_DIR, Settings
 from orchestration.simulate import DEFAULT_SEED, Loop, SimulatedDay, estimate, go_on, summary
 
 PEOPLE, DAYS = 400, 60
+LIMITS = Path(__file__).with_name("sixty_days_limits.csv")
 # How much more than an even share of what is left a day may cost; a day may always cost one contact.
 SLACK = 0.2
 
@@ -235,6 +241,38 @@ _BROKEN = {
     """,
 }
 
+# Of a row of the seed: rows of lists, or days, at which nothing of it was left.
+_REACHED = {
+    "contact_cap": f"""
+        select list_limit.limit_id, handed.exposure_id
+        from handed
+        inner join list_limit on list_limit.limit_kind = 'contact_cap'
+            and (list_limit.channel is null or list_limit.channel = handed.channel)
+        inner join handed as other on (list_limit.channel is null or list_limit.channel = other.channel)
+            and {_WITHIN.format(days="list_limit.window_days::integer")}
+        group by all
+        having count(*) = any_value(list_limit.amount)
+    """,
+    "stock": f"""
+        select list_limit.limit_id, handed.contact_date
+        from (select distinct contact_date from handed) as handed
+        inner join list_limit on list_limit.limit_kind = 'stock'
+        inner join handed as other on list_limit.item_key like '%:' || other.item_id and {_IN_WINDOW}
+        group by all
+        having count(*) = any_value(list_limit.amount)
+    """,
+    "total_budget": f"""
+        select list_limit.limit_id, handed.contact_date
+        from (select distinct contact_date from handed) as handed
+        inner join list_limit on list_limit.limit_kind = 'total_budget'
+        inner join handed as other on {_IN_WINDOW}
+        group by all
+        having sum(other.cost) + (select min(cost) from campaign) > any_value(list_limit.amount) + 1e-9
+    """,
+}
+
+_THAT_ARE_REACHED = "select limit_id from list_limit where list_contains(?, limit_kind) order by all"
+
 
 def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_SEED) -> Figures:
     """Lives the days in a home, as far as they were not lived there, and judges what was handed over.
@@ -247,7 +285,37 @@ def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_
 
     Returns:
         `figures` and `requirements`: lines of name, value, interval, required, holds.
+
+    Raises:
+        subprocess.CalledProcessError: If a day cannot be lived; what failed is on the standard error stream.
     """
+    project = home.resolve() / "project"
+    if not project.exists():
+        _copy_project(project)
+    arguments = ["--home", str(home.resolve()), "--people", str(people), "--days", str(days), "--seed", str(seed)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.campaigns.sixty_days", *arguments, "--here"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: Figures = json.loads(done.stdout)
+    return found
+
+
+def _copy_project(project: Path) -> None:
+    """The project under other limits, whole or not at all."""
+    scratch = project.with_name(".project.copying")
+    shutil.rmtree(scratch, ignore_errors=True)
+    made_by_runs = shutil.ignore_patterns("__pycache__", "target", "logs")
+    for folder in ("benchmarks", "dbt_project", "models_ml", "orchestration", "simulation"):
+        shutil.copytree(PROJECT_DIR / folder, scratch / folder, ignore=made_by_runs)
+    shutil.copy(LIMITS, scratch / "dbt_project" / "seeds" / "campaign_limits.csv")
+    scratch.rename(project)
+
+
+def live_here(home: Path, people: int, days: int, seed: int) -> Figures:
+    """The same, by the project that this module is a part of."""
     os.environ.setdefault("ZHIYING_CANDIDATES", "popularity")
     settings = Settings.from_environment({**os.environ, "ZHIYING_HOME": str(home)})
     loop = Loop.of(settings, people, days, seed)
@@ -295,18 +363,32 @@ def judge(settings: Settings, lived: Figures, days: int) -> Figures:
         by_campaign = connection.execute(
             "select campaign_id, count(*), round(sum(cost), 2) from handed group by all order by all"
         ).fetchall()
+        reached_limits = {limit: 0 for (limit,) in connection.execute(_THAT_ARE_REACHED, [list(_REACHED)]).fetchall()}
+        for query in _REACHED.values():
+            reached_limits.update(
+                connection.execute(f"select limit_id, count(*) from ({query}) group by all").fetchall()
+            )
+        ((answers, withdrawn),) = connection.execute(
+            "select (select count(*) from answer), (select count(*) from consent where not granted)"
+        ).fetchall()
     figures = {
         **lived,
         "rows_of_lists": contacts,
         "days_with_a_list": on_days,
         "people_reached": reached,
         "limits_of_the_seed": limits.to_pylist(),
+        "answers_and_purchases_that_suppress": answers,
+        "refusals_of_consent": withdrawn,
         "by_campaign": {name: {"contacts": rows, "cost": cost} for name, rows, cost in by_campaign},
         "measured_in_the_end": estimate(settings)[0],
     }
     requirements = [
         {"name": f"broken: {name}", "value": count, "interval": None, "required": "0", "holds": count == 0}
         for name, count in broken.items()
+    ]
+    requirements += [
+        {"name": f"reached: {name}", "value": times, "interval": None, "required": "> 0", "holds": times > 0}
+        for name, times in reached_limits.items()
     ]
     requirements.append(
         {
@@ -348,8 +430,12 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument(
+        "--here", action="store_true", help="live by this project and its seed of limits, not by a copy"
+    )
     arguments = parser.parse_args()
-    return print_found(run(arguments.home, arguments.people, arguments.days, arguments.seed))
+    live = live_here if arguments.here else run
+    return print_found(live(arguments.home, arguments.people, arguments.days, arguments.seed))
 
 
 if __name__ == "__main__":
