@@ -267,6 +267,14 @@ def search_candidates(
         storage: Where studies are kept.
     """
     found: dict[str, dict[str, Trial]] = {domain: {} for domain in interactions.domains}
+    # Of the family that is tried: its variants try the same first, and fitting is what takes time.
+    fitted: dict[ModelConfig, Recommender] = {}
+
+    def fit(train: Interactions, tried: ModelConfig) -> Recommender:
+        if tried not in fitted:
+            fitted[tried] = fit_model(train, tried)
+        return fitted[tried]
+
     trainable = [domain for domain in interactions.domains if len(interactions.domain_range(domain))]
 
     def run(candidate: Candidate, domains: Sequence[str], objective: Callable[[Trial], float]) -> Trial:
@@ -282,7 +290,7 @@ def search_candidates(
                 validation,
                 domains,
                 objective,
-                fit_model,
+                fit,
                 config.search,
                 storage=storage,
                 progress=ledger.progress,
@@ -290,15 +298,22 @@ def search_candidates(
         return dataclasses.replace(trial, config=finished(trial.config, space))
 
     for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold):
-        if not config.tries(candidate.name):
+        if not config.tries(candidate.asked_for_as):
             continue
+        if candidate.variant_of is None:
+            fitted.clear()
         targets = [trainable] if candidate.joint else [[domain] for domain in interactions.domains]
         for domains in targets:
             if not domains:
                 continue
             trial = run(candidate, domains, _objective(candidate, found))
             for domain in domains if not trial.failure else ():
-                found[domain][candidate.name] = trial
+                if candidate.variant_of is None:
+                    found[domain][candidate.name] = trial
+                elif (usual := found[domain].get(candidate.variant_of)) is None or usual.config != trial.config:
+                    # Figures for its own people only, so that it neither serves nor is blended for others.
+                    own = {key: value for key, value in trial.scores.items() if key[1] in candidate.decided_by}
+                    found[domain][candidate.name] = dataclasses.replace(trial, scores=own)
         if candidate.name in FALLBACKS:
             # What comes next is judged as served: filled up by the better of the two.
             for domain in interactions.domains:

@@ -77,7 +77,7 @@ def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = l
     searched = [
         candidate
         for candidate in candidates_for(outer.train, config.evaluation.relevance_threshold)
-        if config.tries(candidate.name)
+        if config.tries(candidate.asked_for_as)
         for _ in range(1 if candidate.joint else len(interactions.domains))
     ]
     budget = replace(config.search, trials=10_000, seconds=seconds / max(1, len(searched)))

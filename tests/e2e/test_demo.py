@@ -1,9 +1,10 @@
-"""A life of the demo: made, run again, a new day, late and corrected and broken files, a killed run, a full refresh.
+"""A life of the demo: made, run again, a campaign, a new day, late and corrected and broken files, a killed run, a full refresh.
 
 The tests stand in the order of the story, and each step is made once, by the fixture that is named after it.
 """
 
 import base64
+import csv
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +84,29 @@ def unchanged(demo: tuple[Home, dict[str, Any]], reader: Path) -> tuple[Home, di
     return home, said, before
 
 
+# The day after the first new one: what is handed over then is answered with the second new one.
+LIST_DAY = NEXT_DAYS[0] + timedelta(days=1)
 CORRECTED = "film/events/dt=2013-08-26/part-0.parquet"
 LATE = "film/events/dt=2013-08-31/late.csv"
 BROKEN = "knowledge/events/dt=2013-08-30/part-1.parquet"
 
 
 @pytest.fixture(scope="module")
-def new_day(unchanged: tuple[Home, dict[str, Any], str]) -> dict[str, Any]:
+def approved(unchanged: tuple[Home, dict[str, Any], str]) -> dict[str, Any]:
+    """The landing row of a campaign that somebody makes of the best proposal, to begin on the day after the new one."""
+    home = unchanged[0]
+    status, proposals = home.zhiying("campaign", "propose", "-n", "1")
+    assert status == 0
+    best: Any = proposals[0]
+    options = ("--starts", str(LIST_DAY), "--budget", "50", "--holdout", "0.2")
+    status, said = home.zhiying("campaign", "approve", best["proposal_id"], *options)
+    assert status == 0
+    row: dict[str, Any] = said["row"]
+    return row
+
+
+@pytest.fixture(scope="module")
+def new_day(unchanged: tuple[Home, dict[str, Any], str], approved: dict[str, Any]) -> dict[str, Any]:
     """A run after a new day, a late file, a corrected file and a broken file have arrived.
 
     From here on one model is tried instead of all: the story goes on with what data do, not with which model is best.
@@ -148,11 +166,37 @@ def refreshed(new_day: dict[str, Any]) -> tuple[Home, dict[str, str], dict[str, 
     return home, before, home.content
 
 
+def list_of(home: Home, campaign: dict[str, Any]) -> list[dict[str, str]]:
+    """Rows of a campaign's list, in the file that a channel is given."""
+    folder = home.path / "exports" / str(LIST_DAY) / f"{campaign['campaign_id']}--{campaign['channel']}"
+    with (folder / "list.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def bring_answers_back(home: Home, handed: list[dict[str, str]]) -> None:
+    """Plays the channel: shows all contacts but the last, of which the first is clicked and the second unsubscribes."""
+    shown = [{**row, "shown_at": f"{LIST_DAY}T10:00:00Z"} for row in handed[:-1]]
+    answers = [
+        {"response_id": f"try-{number}", "exposure_id": row["exposure_id"], "response_type": kind, "occurred_at": at}
+        for number, (row, kind, at) in enumerate(
+            zip(shown, ("click", "unsubscribe"), (f"{LIST_DAY}T10:05:00Z", f"{LIST_DAY}T11:00:00Z"), strict=False)
+        )
+    ]
+    for table, rows in (("exposures", shown), ("responses", answers)):
+        path = home.landing / "marketing" / table / f"{LIST_DAY}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
 @pytest.fixture(scope="module")
-def killed(refreshed: tuple[Home, dict[str, str], dict[str, str]]) -> tuple[Home, str, str]:
+def killed(refreshed: tuple[Home, dict[str, str], dict[str, str]], approved: dict[str, Any]) -> tuple[Home, str, str]:
     """A run that is killed in the middle; with the publication before it, and that after the kill."""
     home = refreshed[0]
     write_demo_day(home.landing, NEXT_DAYS[1])
+    bring_answers_back(home, list_of(home, approved))
     before = home.publication
     process = subprocess.Popen(
         [Path(sys.executable).parent / "zhiying", "run", "--home", str(home.path)],
@@ -407,6 +451,23 @@ def test_a_new_day_is_published(new_day: dict[str, Any]) -> None:
     assert home.one("select count(*) from core.fct_interaction") == expected
 
 
+def test_an_approved_proposal_is_handed_over_by_the_next_run(new_day: dict[str, Any], approved: dict[str, Any]) -> None:
+    home: Home = new_day["home"]
+    handed = list_of(home, approved)
+    assert len(handed) > 10
+    assert {row["item_id"] for row in handed} <= set(approved["item_ids"])
+    arms = dict(
+        home.ask(
+            "select arm, count(*) from marketing.contact where campaign_key = ? and contact_date = ? group by arm",
+            approved["campaign_id"],
+            LIST_DAY,
+        )
+    )
+    assert arms["treatment"] == len(handed)
+    assert arms["control"] > 0
+    assert len(handed) * approved["cost_per_exposure"] <= 50
+
+
 def test_a_late_event_is_counted_on_its_own_day(new_day: dict[str, Any]) -> None:
     home: Home = new_day["home"]
     found = home.ask("select event_date::varchar, value from core.fct_interaction where event_key = md5('film:late-1')")
@@ -475,6 +536,20 @@ def test_the_run_after_a_killed_one_goes_on_where_it_ended(resumed: tuple[Home, 
     assert not said["nothing_new"]
     last = home.one("select max(event_date)::varchar from core.fct_interaction")
     assert last == NEXT_DAYS[1].isoformat()
+
+
+def test_the_result_of_a_campaign_holds_what_the_channel_brought_back_and_claims_nothing_yet(
+    resumed: tuple[Home, int, dict[str, Any]], approved: dict[str, Any]
+) -> None:
+    home = resumed[0]
+    handed = list_of(home, approved)
+    status, said = home.zhiying("campaign", "show", approved["campaign_id"])
+    assert status == 0
+    result = said["result"]
+    assert result["people_treatment"] == len(handed)
+    assert (result["exposures"], result["clicks"], result["unsubscribes"]) == (len(handed) - 1, 1, 1)
+    assert result["people_control"] > 0
+    assert result["verdict"].startswith("No proof yet")
 
 
 def test_too_many_bad_rows_stop_the_run_before_publishing(flooded: tuple[Home, int, dict[str, Any], str]) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from models_ml import FittedModels, Selection, fit_models, select_models
 from models_ml.als import ALSConfig
-from models_ml.costs import COSTS_SCHEMA
+from models_ml.costs import COSTS_SCHEMA, Ledger
 from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
-from models_ml.registry import config_from_json
+from models_ml.registry import config_from_json, fit_model
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
-from models_ml.selection import SERVED, choose_champions, validation_of
+from models_ml.selection import SERVED, choose_champions, search_candidates, validation_of
 from models_ml.split import split_interactions
 
 
@@ -33,7 +33,7 @@ def value(table: pa.Table, **where) -> float:
 def test_where_tastes_are_planted_als_is_champion_and_popularity_is_beaten_beyond_doubt(selection):
     for domain in ("film", "knowledge"):
         assert selection.champions[domain]["warm"] in ("als", "als_joint")
-        assert selection.champions[domain]["cold"] == "als_joint"
+        assert selection.champions[domain]["cold"] in ("als_joint", "als_joint_cold")
     lead = [
         row
         for row in selection.comparison.to_pylist()
@@ -54,7 +54,7 @@ def test_every_candidate_is_judged_on_every_target_segment_metric_and_cutoff(sel
     assert (table["value"].to_numpy() <= table["ci_high"].to_numpy()).all()
     rows = [row for row in table.to_pylist() if (row["metric"], row["cutoff"]) == ("ndcg", 10)]
     models = {row["model"] for row in rows if row["split"] == "time_per_user"}
-    assert models == {"popularity", "recent_popularity", "als", "als_joint", SERVED}
+    assert models - {"als_joint_cold"} == {"popularity", "recent_popularity", "als", "als_joint", SERVED}
     for domain in ("film", "knowledge"):
         for segment, split in (("warm", "time_per_user"), ("cold", "hidden_side"), ("new", "hidden_side")):
             found = {
@@ -132,6 +132,47 @@ def test_all_trials_are_recorded_and_one_is_chosen(selection):
         assert dataclasses.replace(chosen, **final) == selection.configs["film"][model]
 
 
+def test_who_is_new_to_a_target_gets_the_parameters_that_are_best_for_them_there(selection):
+    """A joint model is one for both targets and for those at home there; its cold variant is chosen for the others alone."""
+    rows = selection.search.to_pylist()
+    for domain in ("film", "knowledge"):
+        tried = {
+            row["config"]: row["value"]
+            for row in rows
+            if row["model"] in ("als_joint", "als_joint_cold")
+            and (row["target_domain"], row["segment"]) == (domain, "cold")
+        }
+        (chosen,) = {
+            row["config"]
+            for row in rows
+            if (row["model"], row["target_domain"]) == ("als_joint_cold", domain) and row["is_chosen"]
+        }
+        assert tried[chosen] == max(tried.values())
+        variant = dataclasses.replace(config_from_json(json.loads(chosen)), iterations=15)
+        configs = selection.configs[domain]
+        # Where it is the same as the usual one it is no candidate of its own.
+        assert configs.get("als_joint_cold", configs["als_joint"]) == variant
+        assert "als_joint_cold" not in configs or configs["als_joint_cold"] != configs["als_joint"]
+    assert any("als_joint_cold" in configs for configs in selection.configs.values())
+    for champions in selection.champions.values():
+        assert "als_joint_cold" not in {name for segment, name in champions.items() if segment != "cold"}
+
+
+def test_a_configuration_that_two_variants_try_is_fitted_once(planted, quick, monkeypatch):
+    fitted: list[ModelConfig] = []
+
+    def fit(train, config):
+        fitted.append(config)
+        return fit_model(train, config)
+
+    monkeypatch.setattr("models_ml.selection.fit_model", fit)
+    outer = split_interactions(planted, quick.split)
+    config = dataclasses.replace(quick, candidates=("als_joint",))
+    search_candidates(outer.train, validation_of(outer, config), config, Ledger())
+    joint = [config for config in fitted if isinstance(config, ALSConfig)]
+    assert len(joint) == len(set(joint)) == 5
+
+
 def test_parameters_found_before_are_tried_first(planted, quick):
     known = {("als", "film"): {"regularization": 33.0, "alpha": 3.0}}
     found = select_models(planted, quick, known=known).search.to_pylist()
@@ -198,11 +239,12 @@ def test_what_is_judged_at_one_point_in_time_is_chosen_without_the_future_only_w
     """Whatever comes after the point in time, the same models are champions for it."""
     at_once = split_interactions(planted, dataclasses.replace(quick.split, kind="global_time"))
     taste = np.array([int(key.split(":")[1]) % 4 for key in planted.item_keys.to_pylist()])
-    # After that, everybody turns to the most popular taste: personal models lose, which a choice by then cannot know.
+    own = np.array([int(key[1:]) % 4 for key in planted.user_keys.to_pylist()])
+    # After that, everybody turns from their own taste: the best model is another one, which a choice by then cannot know.
     later = planted.last_at > at_once.split_at
-    weight = np.where(later & (taste[planted.indices] != 0), 0, planted.weight).astype(np.float32)
+    weight = np.where(later & (taste[planted.indices] == own[planted.rows]), 0, planted.weight).astype(np.float32)
     turned = dataclasses.replace(planted, weight=weight, strength=weight.copy())
-    config = dataclasses.replace(quick, choose_as_of=choose_as_of)
+    config = dataclasses.replace(quick, candidates=("als", "item_neighbours"), choose_as_of=choose_as_of)
 
     def judged(world):
         return {
