@@ -235,6 +235,47 @@ def test_an_active_rule_about_an_unknown_item_is_warned_of(failed_on_faulty_list
     assert unknown == [("dangling", "m99")]
 
 
+def exclusion(**columns):
+    """An active exclusion, as SQL."""
+    row = {"rule_id": "x", "action": "exclude", **columns}
+    values = ", ".join(f"'{value}'" for value in row.values())
+    return f"insert into seeds.recommendation_rules (is_active, {', '.join(row)}) values (true, {values})"
+
+
+LATER = "update core.dim_content set published_at = timestamp '2025-06-01'"
+BEFORE = "update raw.run set as_of = timestamp '2025-01-01'"
+# What is changed -> who must have a list of knowledge and has none: Ben, as long as the one content there is can be shown to him.
+WITHOUT_A_LIST = {
+    "nothing": ([], True),
+    "the content comes later than the run": ([LATER, BEFORE, "delete from features.user_item_preference"], False),
+    "somebody had to do with it before that": ([LATER, BEFORE], True),
+    "the run is of now": ([LATER, "delete from features.user_item_preference"], True),
+    "an exclusion on the other platform": ([exclusion(target_domain="film", item_kind="short")], True),
+    "an exclusion of something else": ([exclusion(item_id="c2")], True),
+    "an exclusion of it by its id": ([exclusion(item_id="c1")], False),
+    "an exclusion of it by its key": ([exclusion(item_id="knowledge:c1")], False),
+    "an exclusion of it by its kind": ([exclusion(target_domain="knowledge", item_kind="Course")], False),
+    "an exclusion of it by its topic": ([exclusion(topic="LAW")], False),
+    "an exclusion of it by its language": ([exclusion(language="zh")], False),
+    "an exclusion of another language": ([exclusion(language="z")], True),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_A_LIST)
+def test_whoever_can_be_shown_an_item_must_have_a_list(failed_on_faulty_lists, warehouse, case):
+    (changes, missing), test = WITHOUT_A_LIST[case], compiled(warehouse, "every_person_has_a_list_for_each_side")
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        connection.begin()
+        connection.execute("update core.dim_item set language = 'zh-CN' where item_id = 'c1'")
+        connection.execute("insert into core.dim_topic (topic_key, topic) values ('t', 'Law')")
+        connection.execute("insert into core.bridge_item_topic (item_key, topic_key) values ('knowledge:c1', 't')")
+        for change in changes:
+            connection.execute(change)
+        found = connection.execute(test).fetchall()
+        connection.rollback()
+    assert ((BEN, "knowledge") in found) == missing
+
+
 def test_only_shares_of_a_whole_pass_and_a_mixed_list_without_the_other_side_does_not(
     failed_on_faulty_lists, warehouse
 ):
