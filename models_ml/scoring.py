@@ -180,6 +180,7 @@ class ListMaker:
                 explored,
                 self.config.exploration,
                 forbidden=self.rules.forbidden(people, explored.items),
+                caps=self.rules.caps(people, explored.items),
             )
         reasons, codes, named = self._reasons(people, segments, domain, lists)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)

@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -224,6 +225,23 @@ def test_explored_places_say_so_with_their_propensity(models, known):
     assert {row["strategy"] for row in explored} == {"exploration"}
     assert all(0 < row["propensity"] < 0.3 for row in explored)
     assert all(row["propensity"] == 1.0 for row in rows if row["rank"] == 1)
+
+
+def test_exploration_keeps_the_caps(models, known):
+    """A quarter of the items are of each taste, and lists without a cap hold far more of one than two."""
+    world, _ = known
+    exploring = {"exploration": ExplorationConfig(share=0.5, first_place=2, most_interactions=1000)}
+    capped = {key for key in world.item_keys.to_pylist() if int(key.split(":")[1]) % 4 == 1}
+
+    def most(rows):
+        counts = Counter((row["user_key"], row["target_domain"]) for row in rows if row["item_key"] in capped)
+        return max(counts.values())
+
+    free, _ = lists_of(models, world, **exploring)
+    rows, report = lists_of(models, world, rules_of(known, action="cap", topic="taste 1", number=2.0), **exploring)
+    assert report.relaxed == 0
+    assert any(row["rule"] == "exploration" and row["item_key"] in capped for row in rows)
+    assert (most(free) > 2, most(rows)) == (True, 2)
 
 
 def test_every_reason_code_written_is_a_known_one(scored):
