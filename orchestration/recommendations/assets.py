@@ -197,8 +197,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                 artifacts.get(models),
                 artifacts.get(interactions),
                 list_length=settings.list_length,
-                exploration_share=settings.exploration_share,
-                seed=settings.seed,
+                exploration=steps.exploration_config(settings),
             )
             strategies = dict(
                 connection.execute(
