@@ -480,9 +480,10 @@ def _judge_split(
             if not found:
                 continue
             found = {name: found[name] for name in configs if name in found}
+            judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
+            # Not compared with: in the segment of a champion, what is served is the champion.
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
-            judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
     return judged
 
 

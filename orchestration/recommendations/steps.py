@@ -265,8 +265,12 @@ def load_models(artifact: Artifact) -> FittedModels:
 
 def write_evaluation(connection: duckdb.DuckDBPyConnection, models: Artifact) -> int:
     """Replaces `recommendations.model_evaluation`; returns its number of rows."""
-    table = models.table("evaluation")
-    return replace_table(connection, f"{SCHEMA}.model_evaluation", table)
+    return replace_table(connection, f"{SCHEMA}.model_evaluation", models.table("evaluation"))
+
+
+def write_comparison(connection: duckdb.DuckDBPyConnection, models: Artifact) -> int:
+    """Replaces `recommendations.model_comparison`; returns its number of rows."""
+    return replace_table(connection, f"{SCHEMA}.model_comparison", models.table("comparison"))
 
 
 @dataclass(frozen=True)

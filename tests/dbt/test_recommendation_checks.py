@@ -79,6 +79,17 @@ MEASURED = {
     "is_champion": True,
     "model_version": "v1",
 }
+COMPARED = {
+    **{name: MEASURED[name] for name in ("model", "target_domain", "segment", "metric", "cutoff", "users")},
+    "baseline": "popularity",
+    "model_value": 0.1,
+    "baseline_value": 0.08,
+    "difference": 0.02,
+    "ci_low": -0.01,
+    "ci_high": 0.05,
+    "p_value": 0.04,
+    "p_holm": 0.12,
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +121,11 @@ def warehouse(dbt, fresh_raw):
     return dbt
 
 
-def lists(warehouse, rows, measured=()):
+def lists(warehouse, rows, measured=(), compared=()):
     """Runs the second pass over the given lists; returns the run with the names of the tests that failed."""
     with duckdb.connect(str(warehouse.build_file)) as connection:
-        make_scored_tables(
-            connection, {"scored_user_item": rows, "scored_item_item": [RELATED], "model_evaluation": measured}
-        )
+        scored = {"scored_user_item": rows, "scored_item_item": [RELATED]}
+        make_scored_tables(connection, {**scored, "model_evaluation": measured, "model_comparison": compared})
     ran = warehouse("build", *LISTS)
     assert ran.statuses, ran.output
     return ran
@@ -123,9 +133,9 @@ def lists(warehouse, rows, measured=()):
 
 @pytest.fixture(scope="module")
 def good(warehouse):
-    """The lists above, and one model measured on two splits."""
-    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "random"}]
-    return lists(warehouse, GOOD, measured)
+    """The lists above, and one model measured and compared on two splits."""
+    measured, compared = ([{**row, "split": split} for split in ("time", "random")] for row in (MEASURED, COMPARED))
+    return lists(warehouse, GOOD, measured, compared)
 
 
 def test_good_lists_pass(good):
@@ -155,6 +165,17 @@ def test_reasons_read_well_in_both_languages(good, warehouse):
         ),
         ("m1", "m1", "Because you like drama / Ang Lee", "因为你喜欢“drama / Ang Lee”"),
     }
+
+
+def test_comparisons_are_published_with_their_adjusted_p_value(good, warehouse):
+    with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
+        rows = connection.execute(
+            "select model, baseline, split, difference, p_value, p_holm, evaluated_at::varchar "
+            "from recommendations.comparison order by split"
+        ).fetchall()
+    assert rows == [
+        ("als", "popularity", split, 0.02, 0.04, 0.12, "2026-01-31 00:00:00") for split in ("random", "time")
+    ]
 
 
 def test_a_mixed_list_holds_both_sides_in_turn(good, warehouse):
@@ -195,13 +216,14 @@ CAUGHT_BY = {
     "a place that could not be shown": "propensities_are_probabilities",
     "an unfilled place in a sentence": "reasons_name_their_item",
     "the same measurement twice": "unique_key_evaluation",
+    "the same comparison twice": "unique_key_comparison",
 }
 
 
 @pytest.fixture(scope="module")
 def failed_on_faulty_lists(good, warehouse):
-    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "time"}]
-    ran = lists(warehouse, FAULTY, measured)
+    measured, compared = ([{**row, "split": "time"}] * 2 for row in (MEASURED, COMPARED))
+    ran = lists(warehouse, FAULTY, measured, compared)
     assert not ran.succeeded
     return ran.named("fail")
 

@@ -312,7 +312,9 @@ def test_a_version_names_the_model_and_changes_with_configuration_interactions_a
 
 def test_the_comparison_is_paired_over_the_same_people(selection):
     assert selection.comparison.schema == COMPARISON_SCHEMA
-    for row in selection.comparison.to_pylist():
+    rows = selection.comparison.to_pylist()
+    assert all(row["baseline"] not in (SERVED, row["model"]) for row in rows), "what is served is no rival of itself"
+    for row in rows:
         assert row["difference"] == pytest.approx(row["model_value"] - row["baseline_value"])
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
 

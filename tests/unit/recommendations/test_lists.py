@@ -1,5 +1,6 @@
 """Training and the lists of a day, on a small world without a warehouse behind it."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import duckdb
@@ -88,6 +89,16 @@ def test_no_day_of_one_seed_is_a_day_of_another():
         steps.of_the_day(ExplorationConfig(seed=seed), day, "UTC").seed for seed in (0, 1, 2, 20260131) for day in days
     }
     assert len(seeds) == 12
+
+
+def test_comparisons_are_written_as_they_were_measured(store, interactions):
+    several = replace(POPULARITY, candidates=("recent_popularity", "rising"))
+    models = steps.train_models(interactions, store, several)[0]
+    with duckdb.connect() as connection:
+        rows = steps.write_comparison(connection, models)
+        written = connection.execute("from recommendations.model_comparison").to_arrow_table()
+    assert rows == written.num_rows > 0
+    assert written.equals(models.table("comparison"))
 
 
 def test_changed_code_makes_another_version_of_the_same_model(monkeypatch, store, interactions, models):
