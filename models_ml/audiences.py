@@ -5,6 +5,7 @@ other, and every figure from side to side is better than it is. What to do about
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -35,16 +36,19 @@ def near_identical_audiences(
 ) -> pa.Table:
     """Pairs of items of two domains whose audiences are nearly the same people.
 
-    similarity(i, j) = |people of both| / |people of either| (Jaccard), with everyone who has an entry, liked or not. The
-    products are added up for blocks of items, so memory is bounded by one block, or by one row of items if that is more.
+    similarity(i, j) = |people of both| / |people of either| (Jaccard), with everyone who has an entry, liked or not, among the
+    people who have entries in both domains: of whoever is known on one side only, nothing says whether they have the product on
+    the other. The products are added up for blocks of items, so memory is bounded by one block, or by one row of items if
+    that is more.
 
     Args:
         interactions: Everything.
-        min_people: Items with fewer people are left out, >= 1: small audiences are alike by chance.
+        min_people: Items with fewer such people are left out, >= 1: small audiences are alike by chance.
         min_similarity: Least similarity, in (0, 1].
 
     Returns:
-        Rows of `AUDIENCE_SCHEMA`, the domain that sorts first on the left; most similar first, then by keys.
+        Rows of `AUDIENCE_SCHEMA`, the domain that sorts first on the left; most similar first, then by keys. All numbers of
+        people are of those with entries in both domains.
 
     Raises:
         ValueError: If a parameter is out of range.
@@ -55,23 +59,24 @@ def near_identical_audiences(
         raise ValueError(
             f"min_people must be at least 1 and min_similarity in (0, 1], got {min_people} and {min_similarity}"
         )
-    items = interactions.shape[1]
-    people = np.bincount(interactions.indices, minlength=items)
-    kept = interactions.where(people[interactions.indices] >= min_people)
-    audience = kept.csr(np.ones(kept.entries, dtype=np.int32))
-    found: list[NDArray[np.int64]] = [np.empty((3, 0), dtype=np.int64)]
-    for position, domain in enumerate(interactions.domains[:-1]):
-        left = interactions.domain_range(domain)
-        right = range(int(interactions.domain_offsets[position + 1]), items)
+    history = {domain: interactions.people_with_history(domain) for domain in interactions.domains}
+    found: list[NDArray[np.int64]] = [np.empty((5, 0), dtype=np.int64)]
+    for domain, other_domain in combinations(interactions.domains, 2):
+        on_both = interactions.where((history[domain] & history[other_domain])[interactions.rows])
+        people = np.bincount(on_both.indices, minlength=interactions.shape[1])
+        kept = on_both.where(people[on_both.indices] >= min_people)
+        audience = kept.csr(np.ones(kept.entries, dtype=np.int32))
+        left, right = interactions.domain_range(domain), interactions.domain_range(other_domain)
         of_left, of_right = audience[:, left.start : left.stop].T.tocsr(), audience[:, right.start : right.stop]
         for start, stop in _blocks(of_left, np.diff(of_right.indptr)):
             shared = (of_left[start:stop] @ of_right).tocoo()
             own, other = left.start + start + shared.row.astype(np.int64), right.start + shared.col.astype(np.int64)
             either = people[own] + people[other] - shared.data
             near = shared.data >= min_similarity * either * (1 - 1e-12)
-            found.append(np.stack([own[near], other[near], shared.data[near]]))
-    own, other, both = np.concatenate(found, axis=1)
-    similarity = both / (people[own] + people[other] - both)
+            own, other = own[near], other[near]
+            found.append(np.stack([own, other, people[own], people[other], shared.data[near]]))
+    own, other, own_people, other_people, both = np.concatenate(found, axis=1)
+    similarity = both / (own_people + other_people - both)
     order = np.lexsort((other, own, -similarity))
     own, other = own[order], other[order]
     domains, keys = pa.array(interactions.domains, pa.string()), interactions.item_keys
@@ -81,8 +86,8 @@ def near_identical_audiences(
         keys.take(pa.array(own)),
         domains.take(pa.array(domain_of[other])),
         keys.take(pa.array(other)),
-        pa.array(people[own], pa.int32()),
-        pa.array(people[other], pa.int32()),
+        pa.array(own_people[order], pa.int32()),
+        pa.array(other_people[order], pa.int32()),
         pa.array(both[order], pa.int32()),
         pa.array(similarity[order], pa.float64()),
     ]

@@ -117,9 +117,7 @@ class ColdItemsModel:
         leaning |= self.interactions_of == 0
         predicted = np.where((items >= 0) & leaning[items], items, -1).astype(np.int32)
         history = self.base.relative_preference(people)
-        return dataclasses.replace(
-            reasons, features=content_reasons(self.content.features, history, predicted, most).features
-        )
+        return dataclasses.replace(reasons, features=content_reasons(self.content, history, predicted, most).features)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""

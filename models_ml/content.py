@@ -98,6 +98,11 @@ class ItemContent:
         for values in (self.features.data, self.features.indices, self.features.indptr, self.kinds):
             values.flags.writeable = False
 
+    @property
+    def is_named(self) -> NDArray[np.bool_]:
+        """Which features are topics or people, whom one may be said to like, and no words of a text; shape (features,)."""
+        return np.asarray(self.kinds != FEATURE_KINDS.index("term"), dtype=np.bool_)
+
     def fingerprint(self) -> str:
         """SHA-256 of features, names and kinds as 64 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.features.shape}:".encode() + "\x1f".join(self.names).encode() + b"\x1e")

@@ -91,7 +91,7 @@ class ContentModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`; the shares of all past items of a place add up to 1."""
-        return content_reasons(self.content.features, self._history(people), items, most)
+        return content_reasons(self.content, self._history(people), items, most)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -136,20 +136,22 @@ def content_of(interactions: Interactions) -> ItemContent:
     return ItemContent(csr_matrix((interactions.shape[1], 0), dtype=np.float32), (), np.zeros(0, dtype=np.int8))
 
 
-def content_reasons(features: csr_matrix, history: csr_matrix, items: NDArray[np.int32], most: int) -> Reasons:
+def content_reasons(content: ItemContent, history: csr_matrix, items: NDArray[np.int32], most: int) -> Reasons:
     """Past items and features that make the listed items fit the person's profile.
 
     Args:
-        features: Items x features CSR with ascending columns and no negative values.
+        content: Features of the items, none of them negative.
         history: Preferences > 0, people x items CSR.
         items: Listed item indices, -1 for an empty place, shape (people, k).
         most: Largest number of past items and of features for each place.
 
     Returns:
         For each place the past items j with the largest r(u, j) f(j) . f(i), as shares of p(u) . f(i), and the features
-        with the largest p(u)_f f(i)_f; the smaller index among equals. Memory is bounded by the pairs of a past and a listed
+        with the largest p(u)_f f(i)_f; the smaller index among equals. Features are topics and people; they are words of the
+        texts only where person and item share neither. Memory is bounded by the pairs of a past and a listed
         item of the person with most of them, or `_PAIRS` if that is more.
     """
+    features, is_named = content.features, content.is_named
     reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
     for start, stop in _blocks(np.diff(history.indptr) * items.shape[1]):
         past = history[start:stop]
@@ -162,13 +164,16 @@ def content_reasons(features: csr_matrix, history: csr_matrix, items: NDArray[np
         contribution = csr_matrix(listed @ (diags_array(past.data) @ seen).T)
         entries, amounts = strongest_columns(contribution, most)
         total = np.maximum(contribution.sum(axis=1).A1, np.finfo(np.float32).tiny)
-        parts = (listed.data * profile.data[listed.indices], profile.indices[listed.indices], listed.indptr)
-        strength = csr_matrix(parts, shape=(len(people), features.shape[1]))
+        strength, shared = listed.data * profile.data[listed.indices], profile.indices[listed.indices]
+        names, words = (
+            strongest_columns(csr_matrix((kept, shared, listed.indptr), (len(people), features.shape[1])), most)[0]
+            for kept in (strength * is_named[shared], strength * ~is_named[shared])
+        )
         reasons.items[start + people, ranks] = np.where(
             entries >= 0, np.append(past.indices, NO_ITEM)[entries], NO_ITEM
         )
         reasons.shares[start + people, ranks] = amounts / total[:, None]
-        reasons.features[start + people, ranks] = strongest_columns(strength, most)[0]
+        reasons.features[start + people, ranks] = np.where(names[:, :1] == NO_ITEM, words, names)
     return reasons
 
 

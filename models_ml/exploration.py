@@ -11,10 +11,11 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
 from models_ml.retrieval import BLOCK_BYTES
-from models_ml.rules import EXPLORATION, NO_ORIGIN, NO_RULE, Ranked
+from models_ml.rules import EXPLORATION, NO_ORIGIN, NO_RULE, Caps, Ranked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,7 @@ def explore(
     config: ExplorationConfig,
     *,
     forbidden: NDArray[np.bool_] | None = None,
+    caps: Caps | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[Ranked, NDArray[np.float64]]:
     """Gives a random share of places to items that little is known about.
@@ -102,8 +104,9 @@ def explore(
     From the first place on, place by place: with probability `share` the place shows an item drawn from the candidates
     that the person may see and that neither the ranked list nor a place above holds, in proportion to the weights; else it
     shows the next item of the ranked list. So a ranked item moves down by one for each explored item above it and falls out at
-    the end, and the list keeps its length. Places that a rule has filled are never explored. Where no candidate is left, the
-    next ranked item is shown for certain.
+    the end, and the list keeps its length. Places that a rule has filled are never explored. A candidate of a group that is
+    full cannot be drawn; what counts is the whole ranked list, with what falls out at the end, and what the places above
+    explored, so that exploration never exceeds a cap. Where no candidate is left, the next ranked item is shown for certain.
 
     The propensity of a place is the probability with which it shows the item that it shows, given what the places above
     it show, the candidates and the ranked list: 1 above the first place, 1 - share for a ranked item, share x weight / (sum
@@ -119,7 +122,8 @@ def explore(
         candidates: What may be explored.
         config: Parameters.
         forbidden: Candidates that a person may not see for other reasons, shape (people, candidates).
-        block_bytes: Memory for the weights of one block of people.
+        caps: Groups of which the lists of the same people hold a limited number.
+        block_bytes: Memory for the weights and the counts of groups of one block of people.
 
     Returns:
         Lists of the same shape, in which explored items have the rule `EXPLORATION`, no origin and the score of the ranked item
@@ -134,13 +138,18 @@ def explore(
     shown = ranked.first(ranked.items.shape[1])
     target = people.domains[people.item_domain[candidates.items[0]]]
     streams = _hashes(people.user_keys, f"explore:{config.seed}:{target}")
-    rows = max(1, block_bytes // (16 * len(candidates.items)))
+    groups_of = None if caps is None or not len(caps.limits) else caps.members[candidates.items].astype(np.int32)
+    rows = max(1, block_bytes // (16 * (len(candidates.items) + (0 if groups_of is None else groups_of.shape[1]))))
     for start in range(0, people.shape[0], rows):
         block = slice(start, min(start + rows, people.shape[0]))
         part = people.take(np.arange(block.start, block.stop))
         free = _may_see(ranked.items[block], part, candidates)
         if forbidden is not None:
             free &= ~forbidden[block]
+        quota = None
+        if caps is not None and groups_of is not None:
+            quota = _Quota(caps.room(ranked.items[block], block), groups_of)
+            free &= ~quota.full(np.arange(len(free)))
         _explore_block(
             Ranked(*(getattr(ranked, field.name)[block] for field in dataclasses.fields(Ranked))),
             Ranked(*(getattr(shown, field.name)[block] for field in dataclasses.fields(Ranked))),
@@ -149,8 +158,33 @@ def explore(
             candidates.items,
             streams[block],
             config,
+            quota,
         )
     return shown, propensity
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Quota:
+    """What caps leave to explore for a block of people.
+
+    Attributes:
+        room: How many more of each group a list may hold, shape (people, groups); used up by `take`.
+        groups_of: Candidates x groups, int32 CSR.
+    """
+
+    room: NDArray[np.int32]
+    groups_of: csr_matrix
+
+    def full(self, people: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Candidates of which a group is full, shape (people, candidates)."""
+        return np.asarray((self.groups_of @ (self.room[people] <= 0).T.astype(np.int32)).T > 0)
+
+    def take(self, people: NDArray[np.int64], choice: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts one candidate for each of some people; returns those for whom it has filled a group."""
+        taken = self.groups_of[choice].toarray()
+        self.room[people] -= taken
+        filled: NDArray[np.int64] = people[((taken > 0) & (self.room[people] <= 0)).any(axis=1)]
+        return filled
 
 
 def _explore_block(
@@ -161,6 +195,7 @@ def _explore_block(
     candidates: NDArray[np.int32],
     streams: NDArray[np.uint64],
     config: ExplorationConfig,
+    quota: _Quota | None,
 ) -> None:
     """Writes the lists of one block into `shown` and `propensity`; uses up `weights`, shape (people, candidates)."""
     lengths = ranked.lengths
@@ -194,6 +229,10 @@ def _explore_block(
             weights[who, choice] = 0.0
             explored[who] += 1
             left[who] -= 1
+            if quota is not None:
+                filled = quota.take(who, choice)
+                weights[filled] = np.where(quota.full(filled), 0.0, weights[filled])
+                left[filled] = (weights[filled] > 0).sum(axis=1)
 
 
 def _may_see(items: NDArray[np.int32], people: Interactions, candidates: ExplorationCandidates) -> NDArray[np.bool_]:

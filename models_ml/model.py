@@ -97,13 +97,18 @@ class Recommender(Protocol):
         ...
 
 
-def model_version(config: ModelConfig, interactions_fingerprint: str) -> str:
-    """Address of a model: the same configuration on the same interactions has the same one.
+def model_version(config: ModelConfig, interactions_fingerprint: str, code: str = "") -> str:
+    """What a model is known by: the same configuration fitted on the same interactions by the same code has the same one.
+
+    Args:
+        config: Parameters.
+        interactions_fingerprint: What it is fitted on.
+        code: Version of the code that fits it, a text of the caller's.
 
     Returns:
         The name of the model and 12 hexadecimal digits, such as `als_joint-0f3c5a7e9b1d`.
     """
-    digest = hashlib.sha256(f"{config.fingerprint()}:{interactions_fingerprint}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{config.fingerprint()}:{interactions_fingerprint}:{code}".encode()).hexdigest()
     return f"{config.name}-{digest[:12]}"
 
 

@@ -23,7 +23,8 @@ class Reasons:
         shares: Contribution as a share of the score of the place, float32, shape (people, k, most); 0 where there is no
             item. Only positive contributions are named; where others are negative, the shares of a place can exceed 1.
         features: Features of `ItemContent` that the person and the item share, strongest first, -1 for none, int32,
-            shape (people, k, most).
+            shape (people, k, most). Words of the texts only where they share no topic and nobody; a word says that there is a
+            reason, and is not told.
         trait: Code of the trait of the person that speaks for the item, -1 for none, int32, shape (people, k).
     """
 

@@ -135,6 +135,35 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Caps:
+    """Groups of items of which the lists of some people hold a limited number.
+
+    Attributes:
+        members: Items x groups, int CSR.
+        limits: Largest number of items of each group in a list, int32, shape (groups,).
+        concerned: Whom the cap of each group concerns, shape (people, groups).
+    """
+
+    members: csr_matrix
+    limits: NDArray[np.int32]
+    concerned: NDArray[np.bool_]
+
+    def room(self, items: NDArray[np.int32], people: slice) -> NDArray[np.int32]:
+        """How many more of each group lists may hold, shape (people, groups); not positive where a group is full.
+
+        Args:
+            items: The lists of a range of the people, -1 for an empty place, shape (people, places).
+            people: The range.
+        """
+        filled = items != NO_ITEM
+        indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+        shape = (len(items), self.members.shape[0])
+        held = csr_matrix((np.ones(int(indptr[-1]), dtype=np.int32), items[filled], indptr), shape) @ self.members
+        room: NDArray[np.int32] = np.where(self.concerned[people], self.limits, _UNLIMITED) - held.toarray()
+        return room.astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rules:
     """The active rules over one index of items.
 
@@ -207,6 +236,24 @@ class Rules:
             if about.any():
                 forbidden |= self.concerns(rule, people)[:, None] & about
         return forbidden
+
+    def caps(self, people: Interactions, items: NDArray[np.int32]) -> Caps:
+        """The caps that some of the items count for, without groups that are too small to exceed theirs.
+
+        Args:
+            people: The people, with their traits.
+            items: Item indices, shape (candidates,).
+        """
+        if not self.numbered("cap"):
+            nothing = csr_matrix((people.shape[1], 0), dtype=np.int8)
+            return Caps(nothing, np.zeros(0, dtype=np.int32), np.zeros((people.shape[0], 0), dtype=np.bool_))
+        groups, cap_of, limits = self._cap_groups
+        sizes, asked = (np.asarray(part.sum(axis=0)).ravel() for part in (groups, groups[items]))
+        used = np.flatnonzero((sizes > limits) & (asked > 0))
+        concerned = np.zeros((people.shape[0], len(used)), dtype=np.bool_)
+        for position in np.unique(cap_of[used]):
+            concerned[:, cap_of[used] == position] = self.concerns(self.rules[position], people)[:, None]
+        return Caps(groups[:, used], limits[used], concerned)
 
     @cached_property
     def _cap_groups(self) -> tuple[csr_matrix, NDArray[np.int64], NDArray[np.int32]]:

@@ -70,6 +70,8 @@ _NO_REASON_OF_THEIR_OWN = {
     "contemporary_popularity": "popular_then",
     "user_neighbours": "similar_people",
 }
+# Codes whose evidence is past items of the person.
+_BY_ITEMS = ("because_you_enjoyed", "other_side_taste", "similar_people", "shared_topics")
 _MOST_REASONS = 3
 _MOST_TOPICS = 2
 _EXPLORED, _PINNED = "exploration", "rule"
@@ -141,7 +143,10 @@ class ListMaker:
         The reason code follows from what speaks for the item: a past item of the target (`because_you_enjoyed`) or of
         another side (`other_side_taste`), shared topics or people (`shared_topics`), a trait of the person
         (`popular_in_segment`), or what the model is (`popular`, `popular_now`, `rising_now`, `popular_then`,
-        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned.
+        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned. Only what
+        the code speaks of stands beside it: past items and their shares with `because_you_enjoyed`, `other_side_taste`,
+        `similar_people` and `shared_topics`; topics and people with `shared_topics`, but no mere words; a segment with
+        `popular_in_segment`, if it is a country or region.
 
         Args:
             user_keys: Whom to serve, distinct, in the order of the output; strangers are served too.
@@ -175,6 +180,7 @@ class ListMaker:
                 explored,
                 self.config.exploration,
                 forbidden=self.rules.forbidden(people, explored.items),
+                caps=self.rules.caps(people, explored.items),
             )
         reasons, codes, named = self._reasons(people, segments, domain, lists)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
@@ -216,7 +222,7 @@ class ListMaker:
     def _reasons(
         self, people: Interactions, segments: NDArray[np.int8], domain: str, lists: Ranked
     ) -> tuple[Reasons, NDArray[np.int8], NDArray[np.object_]]:
-        """What speaks for each place, its code, and the name of the segment that does."""
+        """What speaks for each place, its code, and the name of the place whose people do; nothing that is not of the code."""
         columns = people.domain_range(domain)
         # One more than is shown: an item may speak for itself, if the person has only looked at it so far.
         reasons = Reasons.nothing(lists.items.shape[0], lists.items.shape[1], _MOST_REASONS + 1)
@@ -237,7 +243,7 @@ class ListMaker:
             parts = model.members if isinstance(model, BlendModel) else (model,)
             by_segment = next((part for part in parts if isinstance(part, SegmentPopularityModel)), None)
             if by_segment is not None and len(by_segment.value_texts):
-                texts = by_segment.value_texts.astype(np.object_)[found.trait]
+                texts = by_segment.places[found.trait]
                 speaks = own[members] & (found.trait != NO_ITEM)
                 named[members] = np.where(speaks, texts, named[members])
         # Nobody has enjoyed what they gave nothing for, though its time or its topic may say something.
@@ -259,6 +265,11 @@ class ListMaker:
         codes[by_taste & (segments == SERVING_SEGMENTS.index("cold"))[:, None]] = REASON_CODES.index("other_side_taste")
         codes[lists.rules == EXPLORATION] = REASON_CODES.index("new_here")
         codes[lists.rules >= 0] = REASON_CODES.index("picked_for_you")
+        stays = np.isin(codes, [REASON_CODES.index(code) for code in _BY_ITEMS])
+        reasons = reasons.only(np.broadcast_to(stays[:, :, None], reasons.items.shape), _MOST_REASONS)
+        by_topics = codes == REASON_CODES.index("shared_topics")
+        reasons = dataclasses.replace(reasons, features=np.where(by_topics[:, :, None], reasons.features, NO_ITEM))
+        named[codes != REASON_CODES.index("popular_in_segment")] = None
         return reasons, codes.astype(np.int8), named
 
     def _rows(
@@ -317,7 +328,7 @@ def _usual_code(config: ModelConfig) -> str:
 
 
 def _topics(people: Interactions, features: NDArray[np.int32]) -> pa.StringArray:
-    """Names of the features that a place shares with the person, joined; NULL where there is none.
+    """Names of the topics and people that a place shares with the person, joined; NULL where there is none.
 
     Args:
         people: With the content of the items, which names the features.
@@ -325,7 +336,9 @@ def _topics(people: Interactions, features: NDArray[np.int32]) -> pa.StringArray
     """
     if people.content is None or not features.size:
         return pa.nulls(len(features), pa.string())
-    distinct, inverse = np.unique(features[:, :_MOST_TOPICS], axis=0, return_inverse=True)
+    first = features[:, :_MOST_TOPICS]
+    first = np.where(np.append(people.content.is_named, False)[first], first, NO_ITEM)
+    distinct, inverse = np.unique(first, axis=0, return_inverse=True)
     texts = [
         " / ".join(people.content.names[feature] for feature in row if feature != NO_ITEM) or None
         for row in distinct.tolist()

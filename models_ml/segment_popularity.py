@@ -19,6 +19,9 @@ from models_ml.recency import age_in_days, recency_weight
 from models_ml.retrieval import NO_ITEM, TopK
 from models_ml.traits import UNKNOWN
 
+# Traits whose values are names of places. The values of the others, such as `phone` or `1990`, are codes and no words for people.
+_PLACES = ("country", "region")
+
 
 @dataclasses.dataclass(frozen=True)
 class SegmentPopularityConfig(ModelConfig):
@@ -76,6 +79,13 @@ class SegmentPopularityModel:
     value_trait: NDArray[np.int32]
     value_texts: NDArray[np.str_]
     log_lift: NDArray[np.float32]
+
+    @property
+    def places(self) -> NDArray[np.object_]:
+        """What a sentence may call each kept value: the name of a place, None for the value of any other trait, shape (values,)."""
+        names = self.value_texts.astype(np.object_)
+        names[~np.isin(np.array(self.config.traits)[self.value_trait], _PLACES)] = None
+        return names
 
     def segments(self, people: Interactions) -> NDArray[np.int32]:
         """Kept value of each trait of each person, -1 where it is unknown; shape (people, traits of the config)."""

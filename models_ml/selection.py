@@ -8,6 +8,7 @@ and choice, the evaluation of all candidates on the test part, and the fit of th
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class Selection:
         costs: What it took, `COSTS_SCHEMA`; the one part that differs from run to run.
         people: For each target how many people could be evaluated and how many were.
         interactions_fingerprint: Content of the interactions that everything was chosen on.
+        code: Version of the code that chose, a text of the caller's that is part of every model's version.
     """
 
     configs: Mapping[str, Mapping[str, ModelConfig]]
@@ -112,10 +114,11 @@ class Selection:
     costs: pa.Table
     people: Mapping[str, Mapping[str, int]]
     interactions_fingerprint: str
+    code: str = ""
 
     def version(self, domain: str, name: str) -> str:
         """Version of a candidate as it will be fitted on everything."""
-        return model_version(self.configs[domain][name], self.interactions_fingerprint)
+        return model_version(self.configs[domain][name], self.interactions_fingerprint, self.code)
 
     def to_json(self) -> dict[str, Any]:
         """The choice without its tables, as JSON values."""
@@ -128,6 +131,7 @@ class Selection:
             "fallbacks": dict(self.fallbacks),
             "people": {domain: dict(counts) for domain, counts in self.people.items()},
             "interactions_fingerprint": self.interactions_fingerprint,
+            "code": self.code,
         }
 
     @staticmethod
@@ -148,6 +152,7 @@ class Selection:
             costs=costs,
             people=choice["people"],
             interactions_fingerprint=choice["interactions_fingerprint"],
+            code=choice["code"],
         )
 
 
@@ -162,6 +167,7 @@ def select_models(
     *,
     known: Known | None = None,
     peak_megabytes: Callable[[], float] = lambda: 0.0,
+    code: str = "",
 ) -> Selection:
     """Searches, chooses and judges the models of every target.
 
@@ -179,17 +185,19 @@ def select_models(
         progress: Called with one line for each step that takes time.
         known: Parameters that are tried before all others.
         peak_megabytes: Gives the largest memory of the process since it was last asked; without it costs have time only.
+        code: Version of the code, for the versions of the models.
     """
     config = config or SelectionConfig()
     ledger = Ledger(progress, peak_megabytes)
     fingerprint = interactions.fingerprint()
+    version = partial(model_version, interactions_fingerprint=fingerprint, code=code)
     outer = split_interactions(interactions, config.split)
     choice, records = _choose(outer, config, ledger, known or {})
-    judged = _judge_split(outer, choice, fingerprint, config.evaluation, ledger, only_served=False)
+    judged = _judge_split(outer, choice, version, config.evaluation, ledger, only_served=False)
     if config.global_time:
         at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
         then = _choose(at_once, config, ledger, {})[0] if config.choose_as_of else choice
-        judged = judged.with_more(_judge_split(at_once, then, fingerprint, config.evaluation, ledger, only_served=True))
+        judged = judged.with_more(_judge_split(at_once, then, version, config.evaluation, ledger, only_served=True))
     return Selection(
         configs=choice.configs,
         champions=choice.champions,
@@ -200,6 +208,7 @@ def select_models(
         costs=ledger.table(),
         people=judged.people,
         interactions_fingerprint=fingerprint,
+        code=code,
     )
 
 
@@ -437,7 +446,13 @@ class _Judged:
 
 
 def _judge_split(
-    split: Split, choice: _Choice, fingerprint: str, evaluation: EvaluationConfig, ledger: Ledger, *, only_served: bool
+    split: Split,
+    choice: _Choice,
+    version: Callable[[ModelConfig], str],
+    evaluation: EvaluationConfig,
+    ledger: Ledger,
+    *,
+    only_served: bool,
 ) -> _Judged:
     """Fits on the training part and judges on the held-out one."""
     fits = Fits(split.train)
@@ -474,15 +489,16 @@ def _judge_split(
                             content_people=evaluation.content_people,
                             only=served,
                         )
-            versions[name] = model_version(config, fingerprint)
+            versions[name] = version(config)
         versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])
         for task, found in zip(tasks, judgements, strict=True):
             if not found:
                 continue
             found = {name: found[name] for name in configs if name in found}
+            judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
+            # Not compared with: in the segment of a champion, what is served is the champion.
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
-            judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
     return judged
 
 
@@ -583,6 +599,7 @@ def fit_models(interactions: Interactions, selection: Selection, ledger: Ledger 
         raise ValueError("the interactions have changed since the models were selected; select again")
     ledger = ledger or Ledger()
     fits = Fits(interactions)
+    version = partial(model_version, interactions_fingerprint=fingerprint, code=selection.code)
 
     def fit(config: ModelConfig, domain: str) -> str:
         for part in config.members if isinstance(config, BlendConfig) else (config,):
@@ -590,7 +607,7 @@ def fit_models(interactions: Interactions, selection: Selection, ledger: Ledger 
                 with ledger.stage(part.name, domain, "final fit"):
                     fits.fit(part)
         fits.fit(config)
-        return model_version(config, fingerprint)
+        return version(config)
 
     served: dict[str, dict[str, str]] = {}
     related: str | None = None
@@ -599,5 +616,5 @@ def fit_models(interactions: Interactions, selection: Selection, ledger: Ledger 
         served[domain] = {segment: fit(configs[name], domain) for segment, name in names.items()}
         if related is None and (relating := next((name for name in RELATING if name in configs), None)):
             related = fit(configs[relating], domain)
-    models = {model_version(config, fingerprint): model for config, model in fits.models.items()}
+    models = {version(config): model for config, model in fits.models.items()}
     return FittedModels(interactions.item_keys, models, served, related)

@@ -29,6 +29,7 @@ _STEPS = {
     "recommendations__interactions": "collecting interactions",
     "recommendations__models": "choosing and training models",
     "recommendations__model_evaluation": "recording the evaluation",
+    "recommendations__model_comparison": "comparing the models",
     "recommendations__model_evaluation_champion_above_popularity": "checking the champions",
     "recommendations__model_evaluation_catalogues_hold_no_product_twice": "comparing the audiences of both platforms",
     "recommendations__scored_user_item": "scoring everyone",

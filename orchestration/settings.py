@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import math
 import os
 import re
 import secrets
@@ -49,8 +50,11 @@ class Settings:
         memory_limit: DuckDB memory limit of one connection, as DuckDB writes it.
         seed: Seed of everything that draws.
         evaluated_people: Most people on whom a configuration is judged during the search.
-        exploration_share: Share of the places of a list, from the fourth on, that go to items that little is known about,
-            0 (none) to less than 1.
+        exploration_share: Share of the places of a list that go to items that little is known about, 0 (none) to less than 1.
+        exploration_first_place: First place of a list that can go to one, counted from 1.
+        exploration_most_interactions: People who have had to do with an item, at most, for little to be known about it.
+        exploration_most_items: Most items that are explored on a day.
+        exploration_favour: How much the least known are favoured: 0 draws all alike, 1 and more those that fewest people know.
         candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
             is checked where the protocol is made (`recommendations.steps.selection_config`).
         plan_days: Calendar days that contacts are planned for, from the day after `as_of`, 1 to 60.
@@ -71,6 +75,10 @@ class Settings:
     seed: int = 20260131
     evaluated_people: int = 4000
     exploration_share: float = 0.0
+    exploration_first_place: int = 4
+    exploration_most_interactions: int = 5
+    exploration_most_items: int = 1000
+    exploration_favour: float = 1.0
     candidates: tuple[str, ...] | None = None
     plan_days: int = 7
     handover_days: int = 1
@@ -97,13 +105,27 @@ class Settings:
             raise SettingsError(
                 f"ZHIYING_EXPLORATION_SHARE: {self.exploration_share} is not at least 0 and less than 1"
             )
+        if not 0 <= self.exploration_favour < math.inf:
+            raise SettingsError(f"ZHIYING_EXPLORATION_FAVOUR: {self.exploration_favour} is not at least 0 and finite")
+        if self.exploration_most_interactions < 0:
+            raise SettingsError(
+                f"ZHIYING_EXPLORATION_MOST_INTERACTIONS: {self.exploration_most_interactions} is negative"
+            )
         if self.seed < 0:
             raise SettingsError(f"ZHIYING_SEED: {self.seed} is negative")
         if self.taste_clusters is not None and self.taste_clusters < 2:
             raise SettingsError(
                 f"ZHIYING_TASTE_CLUSTERS: {self.taste_clusters} is not at least 2; leave it empty to have the number found"
             )
-        for name in ("list_length", "related_length", "keep_publications", "evaluated_people", "taste_min_items"):
+        for name in (
+            "list_length",
+            "related_length",
+            "keep_publications",
+            "evaluated_people",
+            "exploration_first_place",
+            "exploration_most_items",
+            "taste_min_items",
+        ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{_PREFIX}{name.upper()}: {getattr(self, name)} is not at least 1")
         for name in ("plan_days", "handover_days"):
@@ -149,6 +171,10 @@ class Settings:
             "SEED": int,
             "EVALUATED_PEOPLE": int,
             "EXPLORATION_SHARE": float,
+            "EXPLORATION_FIRST_PLACE": int,
+            "EXPLORATION_MOST_INTERACTIONS": int,
+            "EXPLORATION_MOST_ITEMS": int,
+            "EXPLORATION_FAVOUR": float,
             "CANDIDATES": _names,
             "PLAN_DAYS": int,
             "HANDOVER_DAYS": int,
@@ -288,7 +314,10 @@ class Settings:
             "as_of": None if self.as_of is None else self.as_of.isoformat(),
             "candidates": None if self.candidates is None else sorted(set(self.candidates)),
             "evaluated_people": self.evaluated_people,
-            "exploration_share": self.exploration_share,
+            "exploration": {
+                name: getattr(self, f"exploration_{name}")
+                for name in ("share", "first_place", "most_interactions", "most_items", "favour")
+            },
             "tuned": hashlib.sha256(self.tuned_file.read_bytes()).hexdigest() if self.tuned_file.exists() else None,
             "handover_days": self.handover_days,
             "list_length": self.list_length,

@@ -8,6 +8,9 @@ Everything that is chosen (parameters, members and weights of blends, champions)
 the training part, and never by the figures here. The references get more than that: they are the best popularity and the best
 single-platform model *of the test*. A person who is drawn in several splits counts once, with the mean of their values.
 
+A product that is on both sides would make every figure from side to side better than it is, so pairs of a film and a content with
+nearly the same audience are counted as well.
+
 Usage: python -m benchmarks.recommenders.epinions LANDING
 """
 
@@ -28,6 +31,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.recommenders.landing import read_ratings
 from models_ml.als import ALSConfig
+from models_ml.audiences import near_identical_audiences
 from models_ml.blend import BlendConfig, BlendModel, blend_weights
 from models_ml.bootstrap import bootstrap_mean, paired_difference
 from models_ml.bridge import BridgeConfig
@@ -90,8 +94,9 @@ def run(landing: Path) -> Figures:
     """Measures both directions on several splits, several processes at a time.
 
     Returns:
-        `figures` by target and segment (NDCG@10 of every model with a 95 % interval; the champions and what they are made of)
-        and `requirements`: lines of name, value, interval, required, holds. A value is the gain relative to the reference.
+        `figures` by target and segment (NDCG@10 of every model with a 95 % interval; the champions and what they are made of),
+        `near_identical_pairs` (see the module) and `requirements`: lines of name, value, interval, required, holds. A value is the
+        gain relative to the reference.
     """
     measured: dict[tuple[str, int], Figures] = {}
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -105,7 +110,8 @@ def run(landing: Path) -> Figures:
             found, lines = compare(domain, segment, [measured[domain, seed] for seed in SEEDS])
             figures[domain][segment] = found
             requirements += lines
-    return {"figures": figures, "requirements": requirements}
+    pairs = near_identical_audiences(read(landing)).num_rows
+    return {"figures": figures, "near_identical_pairs": pairs, "requirements": requirements}
 
 
 def read(landing: Path) -> Interactions:

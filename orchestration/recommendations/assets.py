@@ -167,6 +167,22 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         )
 
     @asset(
+        key=[_GROUP, "model_comparison"],
+        metadata={"dagster/column_schema": source_schema(_GROUP, "model_comparison")},
+        ins={"models": addressed(MODELS)},
+        group_name=_GROUP,
+        kinds={"python", "duckdb"},
+        pool=WRITER_POOL,
+        description="The champion of each target and segment against every other model, paired over the people, with its interval.",
+    )
+    def model_comparison(
+        context: AssetExecutionContext, warehouse: WarehouseResource, artifacts: ArtifactStore, models: str
+    ) -> MaterializeResult[Any]:
+        with retried_when_transient(), warehouse.writer() as connection:
+            rows = steps.write_comparison(connection, artifacts.get(models))
+        return MaterializeResult(metadata={"dagster/row_count": rows})
+
+    @asset(
         key=_USER_ITEM,
         metadata={"dagster/column_schema": source_schema(_GROUP, "scored_user_item")},
         ins={"models": addressed(MODELS), "interactions": addressed(INTERACTIONS)},
@@ -197,8 +213,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
                 artifacts.get(models),
                 artifacts.get(interactions),
                 list_length=settings.list_length,
-                exploration_share=settings.exploration_share,
-                seed=settings.seed,
+                exploration=steps.exploration_config(settings),
             )
             strategies = dict(
                 connection.execute(
@@ -256,7 +271,7 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
             }
         )
 
-    return [interactions, models, model_evaluation, scored_user_item, scored_item_item]
+    return [interactions, models, model_evaluation, model_comparison, scored_user_item, scored_item_item]
 
 
 def judge_rules(report: RulesReport, warnings: tuple[str, ...]) -> AssetCheckResult:

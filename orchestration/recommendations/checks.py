@@ -48,8 +48,8 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
             "interactions": AssetIn(key=AssetKey(["recommendations", "interactions"]), input_manager_key="addresses")
         },
         description=(
-            "Warns of a film and a content with nearly the same audience: probably one product on both platforms, which makes "
-            "figures of the other side look better than they are."
+            "Warns of a film and a content with nearly the same audience among people with history on both platforms: probably "
+            "one product on both, which makes figures of the other side look better than they are."
         ),
     )
     def catalogues_hold_no_product_twice(artifacts: ArtifactStore, interactions: str) -> AssetCheckResult:

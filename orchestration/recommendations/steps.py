@@ -6,6 +6,8 @@ Here tables and artifacts meet the library; how a model works is in `models_ml`,
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
@@ -127,6 +129,30 @@ def selection_config(settings: Settings) -> SelectionConfig:
     )
 
 
+def exploration_config(settings: Settings) -> ExplorationConfig:
+    """How much is explored, by the settings."""
+    return ExplorationConfig(
+        share=settings.exploration_share,
+        first_place=settings.exploration_first_place,
+        most_interactions=settings.exploration_most_interactions,
+        most_items=settings.exploration_most_items,
+        favour=settings.exploration_favour,
+        seed=settings.seed,
+    )
+
+
+def of_the_day(exploration: ExplorationConfig, as_of: datetime, time_zone: str) -> ExplorationConfig:
+    """The same with a draw of its own for each calendar day: the same day explores the same again, another day something else.
+
+    Args:
+        exploration: Parameters, with the seed of all days.
+        as_of: Moment of the run, UTC.
+        time_zone: IANA name of the time zone whose days are counted.
+    """
+    day = as_of.replace(tzinfo=UTC).astimezone(ZoneInfo(time_zone)).date()
+    return replace(exploration, seed=exploration.seed * 10**8 + int(f"{day:%Y%m%d}"))
+
+
 def read_interactions(connection: duckdb.DuckDBPyConnection) -> Interactions:
     """What people did, who they are and what the items are about, from the warehouse."""
     people = connection.execute(_PEOPLE).to_arrow_table()
@@ -196,10 +222,11 @@ def train_models(
         The artifact, and whether it was made now.
     """
     found_before = {"/".join(key): dict(parameters) for key, parameters in sorted((known or {}).items())}
+    code = models_version()
     address = store.address(
         "models",
         inputs=[interactions.address],
-        code=models_version(),
+        code=code,
         parameters={"protocol": config.to_json(), "tuned": found_before},
     )
     found = store.find(address)
@@ -207,7 +234,7 @@ def train_models(
         return found, False
     started = time.perf_counter()
     history = load_interactions(interactions)
-    selection = select_models(history, config, progress, known=known, peak_megabytes=PeakMemory())
+    selection = select_models(history, config, progress, known=known, peak_megabytes=PeakMemory(), code=code)
     selected = time.perf_counter()
     final = Ledger(progress, PeakMemory())
     fitted = fit_models(history, selection, final)
@@ -238,8 +265,12 @@ def load_models(artifact: Artifact) -> FittedModels:
 
 def write_evaluation(connection: duckdb.DuckDBPyConnection, models: Artifact) -> int:
     """Replaces `recommendations.model_evaluation`; returns its number of rows."""
-    table = models.table("evaluation")
-    return replace_table(connection, f"{SCHEMA}.model_evaluation", table)
+    return replace_table(connection, f"{SCHEMA}.model_evaluation", models.table("evaluation"))
+
+
+def write_comparison(connection: duckdb.DuckDBPyConnection, models: Artifact) -> int:
+    """Replaces `recommendations.model_comparison`; returns its number of rows."""
+    return replace_table(connection, f"{SCHEMA}.model_comparison", models.table("comparison"))
 
 
 @dataclass(frozen=True)
@@ -265,8 +296,7 @@ def write_user_item(
     interactions: Artifact,
     *,
     list_length: int,
-    exploration_share: float = 0.0,
-    seed: int = 0,
+    exploration: ExplorationConfig | None = None,
 ) -> WrittenLists:
     """Replaces `recommendations.scored_user_item` by lists for every person of `core.dim_user`.
 
@@ -275,19 +305,19 @@ def write_user_item(
         models: What to score with.
         interactions: What it was trained on.
         list_length: Ranks per person and target.
-        exploration_share: Share of the places for items that little is known about.
-        seed: Seed of which places those are.
+        exploration: What share of the places is for items that little is known about; nothing is explored without it. What is
+            drawn changes with the day of the run.
     """
     user_keys = connection.execute("select user_key from core.dim_user order by user_key").to_arrow_table()["user_key"]
     history = load_interactions(interactions)
-    ((as_of,),) = connection.execute("select epoch_us(as_of) from raw.run").fetchall()
+    ((as_of, time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
     rules = rules_from_arrow(
         connection.execute("from seeds.recommendation_rules").to_arrow_table(),
         interactions.table("item"),
         history,
-        as_of,
+        int(np.datetime64(as_of, "us").astype(np.int64)),
     )
-    config = ScoringConfig(k=list_length, exploration=ExplorationConfig(share=exploration_share, seed=seed))
+    config = ScoringConfig(k=list_length, exploration=of_the_day(exploration or ExplorationConfig(), as_of, time_zone))
     ledger = Ledger(peak_megabytes=PeakMemory())
     lists = ListMaker(load_models(models), history, config, rules, ledger)
     rows = replace_table(connection, f"{SCHEMA}.scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))

@@ -34,6 +34,8 @@ PROMISED = {
     "recommendations.item_item": "item_key target_domain rank related_item_key related_title score strategy model_version",
     "recommendations.evaluation": "model target_domain segment metric cutoff value ci_low ci_high users split is_champion "
     "model_version evaluated_at",
+    "recommendations.comparison": "model baseline target_domain segment metric cutoff split difference ci_low ci_high p_value "
+    "p_holm users evaluated_at",
     "marketing.segment": "segment_key family name platform definition people",
     "marketing.segment_membership": "segment_key user_key entered_at exited_at is_current",
     "quality.load_audit": "source table_name file rows_read rows_loaded rows_quarantined rows_duplicate loaded_at",

@@ -79,6 +79,17 @@ MEASURED = {
     "is_champion": True,
     "model_version": "v1",
 }
+COMPARED = {
+    **{name: MEASURED[name] for name in ("model", "target_domain", "segment", "metric", "cutoff", "users")},
+    "baseline": "popularity",
+    "model_value": 0.1,
+    "baseline_value": 0.08,
+    "difference": 0.02,
+    "ci_low": -0.01,
+    "ci_high": 0.05,
+    "p_value": 0.04,
+    "p_holm": 0.12,
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +121,11 @@ def warehouse(dbt, fresh_raw):
     return dbt
 
 
-def lists(warehouse, rows, measured=()):
+def lists(warehouse, rows, measured=(), compared=()):
     """Runs the second pass over the given lists; returns the run with the names of the tests that failed."""
     with duckdb.connect(str(warehouse.build_file)) as connection:
-        make_scored_tables(
-            connection, {"scored_user_item": rows, "scored_item_item": [RELATED], "model_evaluation": measured}
-        )
+        scored = {"scored_user_item": rows, "scored_item_item": [RELATED]}
+        make_scored_tables(connection, {**scored, "model_evaluation": measured, "model_comparison": compared})
     ran = warehouse("build", *LISTS)
     assert ran.statuses, ran.output
     return ran
@@ -123,9 +133,9 @@ def lists(warehouse, rows, measured=()):
 
 @pytest.fixture(scope="module")
 def good(warehouse):
-    """The lists above, and one model measured on two splits."""
-    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "random"}]
-    return lists(warehouse, GOOD, measured)
+    """The lists above, and one model measured and compared on two splits."""
+    measured, compared = ([{**row, "split": split} for split in ("time", "random")] for row in (MEASURED, COMPARED))
+    return lists(warehouse, GOOD, measured, compared)
 
 
 def test_good_lists_pass(good):
@@ -155,6 +165,17 @@ def test_reasons_read_well_in_both_languages(good, warehouse):
         ),
         ("m1", "m1", "Because you like drama / Ang Lee", "因为你喜欢“drama / Ang Lee”"),
     }
+
+
+def test_comparisons_are_published_with_their_adjusted_p_value(good, warehouse):
+    with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
+        rows = connection.execute(
+            "select model, baseline, split, difference, p_value, p_holm, evaluated_at::varchar "
+            "from recommendations.comparison order by split"
+        ).fetchall()
+    assert rows == [
+        ("als", "popularity", split, 0.02, 0.04, 0.12, "2026-01-31 00:00:00") for split in ("random", "time")
+    ]
 
 
 def test_a_mixed_list_holds_both_sides_in_turn(good, warehouse):
@@ -195,13 +216,14 @@ CAUGHT_BY = {
     "a place that could not be shown": "propensities_are_probabilities",
     "an unfilled place in a sentence": "reasons_name_their_item",
     "the same measurement twice": "unique_key_evaluation",
+    "the same comparison twice": "unique_key_comparison",
 }
 
 
 @pytest.fixture(scope="module")
 def failed_on_faulty_lists(good, warehouse):
-    measured = [{**MEASURED, "split": "time"}, {**MEASURED, "split": "time"}]
-    ran = lists(warehouse, FAULTY, measured)
+    measured, compared = ([{**row, "split": "time"}] * 2 for row in (MEASURED, COMPARED))
+    ran = lists(warehouse, FAULTY, measured, compared)
     assert not ran.succeeded
     return ran.named("fail")
 
@@ -233,6 +255,47 @@ def test_an_active_rule_about_an_unknown_item_is_warned_of(failed_on_faulty_list
         )
         unknown = connection.execute(compiled(warehouse, "rules_name_an_item_that_exists")).fetchall()
     assert unknown == [("dangling", "m99")]
+
+
+def exclusion(**columns):
+    """An active exclusion, as SQL."""
+    row = {"rule_id": "x", "action": "exclude", **columns}
+    values = ", ".join(f"'{value}'" for value in row.values())
+    return f"insert into seeds.recommendation_rules (is_active, {', '.join(row)}) values (true, {values})"
+
+
+LATER = "update core.dim_content set published_at = timestamp '2025-06-01'"
+BEFORE = "update raw.run set as_of = timestamp '2025-01-01'"
+# What is changed -> who must have a list of knowledge and has none: Ben, as long as the one content there is can be shown to him.
+WITHOUT_A_LIST = {
+    "nothing": ([], True),
+    "the content comes later than the run": ([LATER, BEFORE, "delete from features.user_item_preference"], False),
+    "somebody had to do with it before that": ([LATER, BEFORE], True),
+    "the run is of now": ([LATER, "delete from features.user_item_preference"], True),
+    "an exclusion on the other platform": ([exclusion(target_domain="film", item_kind="short")], True),
+    "an exclusion of something else": ([exclusion(item_id="c2")], True),
+    "an exclusion of it by its id": ([exclusion(item_id="c1")], False),
+    "an exclusion of it by its key": ([exclusion(item_id="knowledge:c1")], False),
+    "an exclusion of it by its kind": ([exclusion(target_domain="knowledge", item_kind="Course")], False),
+    "an exclusion of it by its topic": ([exclusion(topic="LAW")], False),
+    "an exclusion of it by its language": ([exclusion(language="zh")], False),
+    "an exclusion of another language": ([exclusion(language="z")], True),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_A_LIST)
+def test_whoever_can_be_shown_an_item_must_have_a_list(failed_on_faulty_lists, warehouse, case):
+    (changes, missing), test = WITHOUT_A_LIST[case], compiled(warehouse, "every_person_has_a_list_for_each_side")
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        connection.begin()
+        connection.execute("update core.dim_item set language = 'zh-CN' where item_id = 'c1'")
+        connection.execute("insert into core.dim_topic (topic_key, topic) values ('t', 'Law')")
+        connection.execute("insert into core.bridge_item_topic (item_key, topic_key) values ('knowledge:c1', 't')")
+        for change in changes:
+            connection.execute(change)
+        found = connection.execute(test).fetchall()
+        connection.rollback()
+    assert ((BEN, "knowledge") in found) == missing
 
 
 def test_only_shares_of_a_whole_pass_and_a_mixed_list_without_the_other_side_does_not(

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from models_ml.exploration import ExplorationConfig
+from orchestration.recommendations.steps import exploration_config
 from orchestration.settings import Settings, SettingsError, parse_time
 
 
@@ -26,6 +28,11 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_TIME_ZONE="Asia/Shanghai",
         ZHIYING_LIST_LENGTH="7",
         ZHIYING_CANDIDATES="als_joint, rising",
+        ZHIYING_EXPLORATION_SHARE="0.25",
+        ZHIYING_EXPLORATION_FIRST_PLACE="8",
+        ZHIYING_EXPLORATION_MOST_INTERACTIONS="20",
+        ZHIYING_EXPLORATION_MOST_ITEMS="5000",
+        ZHIYING_EXPLORATION_FAVOUR="0",
         ZHIYING_PLAN_DAYS="14",
         ZHIYING_HANDOVER_DAYS="2",
         ZHIYING_TASTE_CLUSTERS="8",
@@ -38,6 +45,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.time_zone == "Asia/Shanghai"
     assert settings.list_length == 7
     assert settings.candidates == ("als_joint", "rising")
+    assert exploration_config(settings) == ExplorationConfig(0.25, 8, 20, 5000, 0.0, settings.seed)
     assert (settings.plan_days, settings.handover_days) == (14, 2)
     assert (settings.taste_clusters, settings.taste_min_items) == (8, 10)
     assert settings.as_of == datetime(2026, 1, 31)
@@ -55,6 +63,13 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_MEMORY_LIMIT", "plenty", "not a size"),
         ("ZHIYING_SEED", "-1", "negative"),
         ("ZHIYING_CANDIDATES", " , ", "names nothing"),
+        ("ZHIYING_EXPLORATION_SHARE", "1", "less than 1"),
+        ("ZHIYING_EXPLORATION_FIRST_PLACE", "0", "at least 1"),
+        ("ZHIYING_EXPLORATION_MOST_INTERACTIONS", "-1", "negative"),
+        ("ZHIYING_EXPLORATION_MOST_ITEMS", "0", "at least 1"),
+        ("ZHIYING_EXPLORATION_FAVOUR", "-0.5", "at least 0"),
+        ("ZHIYING_EXPLORATION_FAVOUR", "inf", "finite"),
+        ("ZHIYING_EXPLORATION_FAVOUR", "nan", "finite"),
         ("ZHIYING_PLAN_DAYS", "0", "between 1 and 60"),
         ("ZHIYING_PLAN_DAYS", "61", "between 1 and 60"),
         ("ZHIYING_HANDOVER_DAYS", "0", "between 1 and 60"),
@@ -69,6 +84,11 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(
     with pytest.raises(SettingsError, match=message) as refused:
         read(tmp_path, **{variable: value})
     assert variable in str(refused.value)
+
+
+def test_exploration_without_settings_is_that_of_the_library(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert exploration_config(settings) == ExplorationConfig(seed=settings.seed)
 
 
 def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -104,6 +124,11 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
         {"as_of": datetime(2020, 1, 1)},
         {"seed": 1},
         {"candidates": ("als",)},
+        {"exploration_share": 0.1},
+        {"exploration_first_place": 8},
+        {"exploration_most_interactions": 20},
+        {"exploration_most_items": 5000},
+        {"exploration_favour": 0.0},
         {"plan_days": 14},
         {"handover_days": 2},
         {"taste_clusters": 8},

@@ -1,6 +1,6 @@
 {#-
-    Who has no list for a side that has items: because nothing is left for them, or because nobody has had to do with any of
-    its items yet. That may be right, so it warns, with the number of them; no list is empty without its being said.
+    Who has no list for a side that has items: because nothing is left for them, or because none of its items was there yet as
+    of an earlier moment. That may be right, so it warns, with the number of them; no list is empty without its being said.
 -#}
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'user_item'}}}) }}
 

@@ -9,7 +9,7 @@ from scipy.sparse import random as random_sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from models_ml import Interactions, content_model
-from models_ml.content import ItemContent, normalised_rows
+from models_ml.content import FEATURE_KINDS, ItemContent, normalised_rows
 from models_ml.content_model import (
     ContentModel,
     ContentModelConfig,
@@ -204,14 +204,28 @@ def test_the_shares_of_all_past_items_add_up_to_the_score(known: Interactions) -
 
 
 def test_equal_reasons_are_named_in_the_order_of_their_index() -> None:
-    features = csr_matrix(np.full((4, 2), np.sqrt(0.5), dtype=np.float32))
+    content = ItemContent(
+        csr_matrix(np.full((4, 2), np.sqrt(0.5), dtype=np.float32)), ("a", "b"), np.zeros(2, dtype=np.int8)
+    )
     history = csr_matrix(np.array([[0, 1, 1, 1]], dtype=np.float32))
 
-    reasons = content_reasons(features, history, np.array([[0]], dtype=np.int32), 2)
+    reasons = content_reasons(content, history, np.array([[0]], dtype=np.int32), 2)
 
     assert reasons.items.tolist() == [[[1, 2]]]
     assert reasons.features.tolist() == [[[0, 1]]]
     np.testing.assert_allclose(reasons.shares, 1 / 3, rtol=1e-6)
+
+
+def test_words_of_the_text_speak_only_where_no_topic_and_nobody_is_shared() -> None:
+    """Features are a topic, a person and two words, of which the words are the strongest by far."""
+    rows = np.array([[0.1, 0.2, 0.9, 0.3], [0.1, 0.2, 0.9, 0.3], [0.1, 0, 0.9, 0.3], [0, 0, 0.9, 0.3]])
+    kinds = np.array([FEATURE_KINDS.index(kind) for kind in ("topic", "person", "term", "term")], dtype=np.int8)
+    content = ItemContent(csr_matrix(rows.astype(np.float32)), ("war", "Ann Lee", "chapter", "interesting"), kinds)
+    history = csr_matrix(np.array([[1, 0, 0, 0]], dtype=np.float32))
+
+    reasons = content_reasons(content, history, np.array([[1, 2, 3]], dtype=np.int32), 2)
+
+    assert reasons.features.tolist() == [[[1, 0], [0, -1], [2, 3]]]
 
 
 def test_the_strongest_columns_are_positive_only() -> None:

@@ -5,10 +5,13 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import interactions_from_arrow
-from models_ml.rules import EXPLORATION, NO_RULE, Ranked
+from models_ml.rules import EXPLORATION, NO_RULE, Caps, Ranked
 from tests.unit.models_ml.conftest import preference_table
 
 # Items 0 to 2 are ranked, 3 to 6 are new.
@@ -101,6 +104,73 @@ def test_a_ranked_item_moves_down_and_the_last_falls_out():
     explored = after.rules == EXPLORATION
     assert explored.any()
     assert (np.diff(after.scores, axis=1) <= 0).all()
+
+
+def caps_of(groups, limits, concerned):
+    """Caps on groups of the items above, each given by its items."""
+    members = np.array([[item in group for group in groups] for item in range(len(ITEMS))], dtype=np.int8)
+    return Caps(csr_matrix(members), np.array(limits, dtype=np.int32), np.array(concerned, dtype=np.bool_))
+
+
+def test_an_item_of_a_full_group_is_never_explored_and_the_others_share_its_probability():
+    """Items 2 to 5 are a group of which a list holds two, so after the ranked one there is room for one more; 6 is in none."""
+    people = 4000
+    caps = caps_of([{2, 3, 4, 5}], [2], [[True]] * people)
+    config = ExplorationConfig(share=0.8, first_place=2)
+    after, propensity = explore(ranked(people), crowd(people), NEW, config, caps=caps)
+    assert (np.isin(after.items, [2, 3, 4, 5]).sum(axis=1) <= 2).all()
+    first = np.isin(after.items[:, 1], [3, 4, 5])
+    np.testing.assert_allclose(propensity[after.items[:, 1] == 3, 1], 0.8 * 1 / 2)
+    assert set(after.items[first, 2].tolist()) == {1, 6}
+    np.testing.assert_allclose(propensity[first & (after.items[:, 2] == 6), 2], 0.8)
+    np.testing.assert_allclose(propensity[first & (after.items[:, 2] == 1), 2], 1 - 0.8)
+    # With that one shown as well nothing is left to explore below it; above, all of the places add up to 1.
+    for place in (1, 2):
+        for above in {tuple(row) for row in after.items[:, :place].tolist()}:
+            here = (after.items[:, :place] == above).all(axis=1)
+            shown = dict(zip(after.items[here, place].tolist(), propensity[here, place].tolist(), strict=True))
+            assert math.isclose(sum(shown.values()), 1), (above, shown)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    groups=st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=1, max_size=4),
+    data=st.data(),
+    share=st.sampled_from([0.3, 0.9]),
+    block_bytes=st.sampled_from([1, 400, 10**6]),
+)
+def test_exploration_exceeds_no_cap_and_its_propensities_are_those_of_a_plain_loop(groups, data, share, block_bytes):
+    people = 12
+    limits = data.draw(st.lists(st.integers(1, 3), min_size=len(groups), max_size=len(groups)))
+    holds = st.lists(st.booleans(), min_size=len(groups), max_size=len(groups))
+    concerned = data.draw(st.lists(holds, min_size=people, max_size=people))
+    config = ExplorationConfig(share=share, first_place=1, seed=data.draw(st.integers(0, 99)))
+    before = ranked(people, (0, 1, 2))
+    caps = caps_of(groups, limits, concerned)
+    after, propensity = explore(before, crowd(people), NEW, config, caps=caps, block_bytes=block_bytes)
+    for person in range(people):
+        binding = [
+            (group, limit) for group, limit, holds in zip(groups, limits, concerned[person], strict=True) if holds
+        ]
+        shown = after.items[person].tolist()
+        for group, limit in binding:
+            assert len(group & {*shown}) <= max(limit, len(group & {0, 1, 2})), "no more than the ranked list has"
+        held, next_ranked = [0, 1, 2], [0, 1, 2]
+        for place, item in enumerate(shown):
+            allowed = [
+                new
+                for new in WEIGHTS
+                if new not in held and all(new not in group or len(group & {*held}) < limit for group, limit in binding)
+            ]
+            total = sum(WEIGHTS[new] for new in allowed)
+            expected = {new: share * WEIGHTS[new] / total for new in allowed}
+            expected[next_ranked[0]] = 1 - share if allowed else 1.0
+            assert math.isclose(sum(expected.values()), 1)
+            assert math.isclose(propensity[person, place], expected[item])
+            if item in WEIGHTS:
+                held.append(item)
+            else:
+                next_ranked.pop(0)
 
 
 def test_nobody_explores_what_they_have_consumed_or_may_not_see_or_have_in_the_list():

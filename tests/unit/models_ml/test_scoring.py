@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -7,8 +8,10 @@ import pytest
 from models_ml import SCORED_SCHEMA, FittedModels, ScoringConfig, fit_models, score_people, select_models
 from models_ml.blend import BlendConfig, BlendModel
 from models_ml.contemporary import ContemporaryPopularityConfig
-from models_ml.content import item_content_from_arrow
+from models_ml.content import FEATURE_KINDS, item_content_from_arrow
+from models_ml.content_model import ContentModelConfig
 from models_ml.exploration import ExplorationConfig
+from models_ml.neighbours import UserNeighboursConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import fit_model
 from models_ml.rules import RULE_COLUMNS, rules_from_arrow
@@ -224,6 +227,23 @@ def test_explored_places_say_so_with_their_propensity(models, known):
     assert all(row["propensity"] == 1.0 for row in rows if row["rank"] == 1)
 
 
+def test_exploration_keeps_the_caps(models, known):
+    """A quarter of the items are of each taste, and lists without a cap hold far more of one than two."""
+    world, _ = known
+    exploring = {"exploration": ExplorationConfig(share=0.5, first_place=2, most_interactions=1000)}
+    capped = {key for key in world.item_keys.to_pylist() if int(key.split(":")[1]) % 4 == 1}
+
+    def most(rows):
+        counts = Counter((row["user_key"], row["target_domain"]) for row in rows if row["item_key"] in capped)
+        return max(counts.values())
+
+    free, _ = lists_of(models, world, **exploring)
+    rows, report = lists_of(models, world, rules_of(known, action="cap", topic="taste 1", number=2.0), **exploring)
+    assert report.relaxed == 0
+    assert any(row["rule"] == "exploration" and row["item_key"] in capped for row in rows)
+    assert (most(free) > 2, most(rows)) == (True, 2)
+
+
 def test_every_reason_code_written_is_a_known_one(scored):
     assert set(scored["reason_code"].to_pylist()) <= set(REASON_CODES)
 
@@ -279,3 +299,58 @@ def test_a_segment_that_speaks_inside_a_blend_is_named(models, known):
     spoken = [row for row in rows if row["reason_code"] == "popular_in_segment"]
     assert spoken
     assert {row["reason_segment"] for row in spoken} <= {"east", "west"}
+
+
+def test_of_the_traits_of_a_person_only_a_place_is_named(models, known):
+    world, _ = known
+    codes = world.traits.codes[:, :1]
+    for trait, is_place in (("country", True), ("region", True), ("gender", False), ("device", False)):
+        of_people = world.with_traits(Traits((trait,), (("one", "other"),), codes))
+        segments = fit_model(of_people, SegmentPopularityConfig(traits=(trait,), prior=1.0))
+        rows, _ = lists_of(served_by(segments, of_people), of_people)
+        spoken = [row["reason_segment"] for row in rows if row["reason_code"] == "popular_in_segment"]
+        assert set(spoken) == ({"one", "other"} if is_place else {None}), trait
+
+
+def by_content(known, kind):
+    """Everybody served by content, with the tastes as features of a kind."""
+    world, _ = known
+    content = dataclasses.replace(
+        world.content, kinds=np.full(len(world.content.kinds), FEATURE_KINDS.index(kind), dtype=np.int8)
+    )
+    of_kind = world.with_content(content)
+    return served_by(fit_model(of_kind, ContentModelConfig()), of_kind), of_kind
+
+
+def test_topics_and_people_are_named_and_mere_words_are_not(known):
+    for kind in FEATURE_KINDS:
+        rows, _ = lists_of(*by_content(known, kind))
+        shared = [row for row in rows if row["strategy"] == "content"]
+        assert {row["reason_code"] for row in shared} == {"shared_topics"}, kind
+        named = {row["reason_topic"] for row in shared}
+        assert named == {None} if kind == "term" else named and None not in named, kind
+
+
+EVIDENT = {"because_you_enjoyed", "other_side_taste", "similar_people", "shared_topics"}
+
+
+def test_only_what_the_code_speaks_of_stands_beside_it(models, known, by_time):
+    world, _ = known
+    pinned = rules_of(known, action="pin", target_domain="film", item_id="07")
+    exploring = {"exploration": ExplorationConfig(share=0.3, most_interactions=1000)}
+    content, of_topics = by_content(known, "topic")
+    segments = fit_model(world, SegmentPopularityConfig(traits=("region",), prior=1.0))
+    neighbours = fit_model(world, UserNeighboursConfig())
+    rows = [
+        *lists_of(models, world, pinned, **exploring)[0],
+        *lists_of(content, of_topics, pinned, **exploring)[0],
+        *lists_of(served_by(segments, world), world, pinned)[0],
+        *lists_of(served_by(by_time[1], by_time[0]), by_time[0])[0],
+        *lists_of(served_by(neighbours, world), world)[0],
+    ]
+    codes = {row["reason_code"] for row in rows}
+    assert codes >= EVIDENT | {"popular_then", "popular_in_segment", "new_here", "picked_for_you"}
+    with_items = {row["reason_code"] for row in rows if row["reason_item_key"] or row["reason_share"] is not None}
+    assert with_items == EVIDENT
+    assert {row["reason_code"] for row in rows if row["reason_topic"]} == {"shared_topics"}
+    assert {row["reason_code"] for row in rows if row["reason_segment"]} == {"popular_in_segment"}

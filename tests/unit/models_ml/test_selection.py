@@ -344,17 +344,19 @@ def test_models_are_not_fitted_on_other_interactions_than_were_selected_on(plant
         fit_models(planted.take(np.arange(200)), selection)
 
 
-def test_a_version_names_the_model_and_changes_with_configuration_and_interactions(planted, selection):
+def test_a_version_names_the_model_and_changes_with_configuration_interactions_and_code(planted, selection):
     version = selection.version("film", "als")
     assert version.startswith("als-")
     assert version in selection.evaluation["model_version"].to_pylist()
-    other = dataclasses.replace(selection, interactions_fingerprint="other")
-    assert other.version("film", "als") != version
+    for changed in ({"interactions_fingerprint": "other"}, {"code": "other"}):
+        assert dataclasses.replace(selection, **changed).version("film", "als") != version
 
 
 def test_the_comparison_is_paired_over_the_same_people(selection):
     assert selection.comparison.schema == COMPARISON_SCHEMA
-    for row in selection.comparison.to_pylist():
+    rows = selection.comparison.to_pylist()
+    assert all(row["baseline"] not in (SERVED, row["model"]) for row in rows), "what is served is no rival of itself"
+    for row in rows:
         assert row["difference"] == pytest.approx(row["model_value"] - row["baseline_value"])
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
 

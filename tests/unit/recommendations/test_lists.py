@@ -1,0 +1,113 @@
+"""Training and the lists of a day, on a small world without a warehouse behind it."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from models_ml.content import item_content_from_arrow
+from models_ml.evaluation import EvaluationConfig
+from models_ml.exploration import ExplorationConfig
+from models_ml.rules import RULE_COLUMNS
+from models_ml.selection import SelectionConfig
+from orchestration.recommendations import steps
+from orchestration.resources.artifacts import ArtifactStore
+from orchestration.resources.warehouse import replace_table
+from tests.unit.models_ml.conftest import planted_rows, preference_table
+
+POPULARITY = SelectionConfig(
+    candidates=("popularity",), evaluation=EvaluationConfig(draws=10), blend_members=0, global_time=False
+)
+EXPLORATION = ExplorationConfig(share=0.5, most_interactions=1000, seed=7)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return ArtifactStore(root=str(tmp_path_factory.mktemp("artifacts")))
+
+
+@pytest.fixture(scope="module")
+def interactions(store):
+    preference = preference_table(planted_rows(people=60))
+    keys = sorted({*preference["item_key"].to_pylist()})
+    users = sorted({*preference["user_key"].to_pylist()})
+    item = pa.table(
+        {
+            "item_key": keys,
+            "domain": [key.split(":")[0] for key in keys],
+            "item_id": [key.split(":")[1] for key in keys],
+            "kind": ["movie"] * len(keys),
+            "language": ["en"] * len(keys),
+            "title": keys,
+            "text": pa.nulls(len(keys), pa.string()),
+            "topics": [["drama"]] * len(keys),
+            "people": pa.nulls(len(keys), pa.list_(pa.string())),
+        }
+    )
+    person = pa.table({"user_key": users, **{trait: pa.nulls(len(users), pa.string()) for trait in steps.TRAITS}})
+    content = item_content_from_arrow(item, pa.array(keys))
+    return store.put(
+        "interactions-planted",
+        document={},
+        tables={"preference": preference, "person": person, "item": item},
+        arrays={"content": content.to_arrays()},
+    )
+
+
+@pytest.fixture(scope="module")
+def models(store, interactions):
+    return steps.train_models(interactions, store, POPULARITY)[0]
+
+
+def lists_as_of(interactions, models, as_of, time_zone="UTC"):
+    with duckdb.connect() as connection:
+        replace_table(connection, "core.dim_user", interactions.table("person").select(["user_key"]))
+        replace_table(connection, "raw.run", pa.table({"as_of": [as_of], "time_zone": [time_zone], "batch": [1]}))
+        rules = pa.table({name: pa.nulls(0, pa.string()) for name in RULE_COLUMNS})
+        replace_table(connection, "seeds.recommendation_rules", rules)
+        steps.write_user_item(connection, models, interactions, list_length=10, exploration=EXPLORATION)
+        return connection.execute("from recommendations.scored_user_item order by all").fetchall()
+
+
+def test_the_same_day_explores_the_same_and_another_day_something_else(interactions, models):
+    morning = lists_as_of(interactions, models, datetime(2026, 1, 31, 3))
+    assert any(row[-2] == "exploration" for row in morning)
+    assert lists_as_of(interactions, models, datetime(2026, 1, 31, 22)) == morning
+    assert lists_as_of(interactions, models, datetime(2026, 2, 1, 3)) != morning
+    assert {row[-1] for row in lists_as_of(interactions, models, datetime(2026, 2, 1, 3))} == {
+        row[-1] for row in morning
+    }, "by the same models"
+    # In Shanghai the evening of the 31st is the next day already.
+    assert lists_as_of(interactions, models, datetime(2026, 1, 31, 22), "Asia/Shanghai") != morning
+
+
+def test_no_day_of_one_seed_is_a_day_of_another():
+    days = [datetime(2025, 12, 31), datetime(2026, 1, 1), datetime(2027, 1, 1)]
+    seeds = {
+        steps.of_the_day(ExplorationConfig(seed=seed), day, "UTC").seed for seed in (0, 1, 2, 20260131) for day in days
+    }
+    assert len(seeds) == 12
+
+
+def test_comparisons_are_written_as_they_were_measured(store, interactions):
+    several = replace(POPULARITY, candidates=("recent_popularity", "rising"))
+    models = steps.train_models(interactions, store, several)[0]
+    with duckdb.connect() as connection:
+        rows = steps.write_comparison(connection, models)
+        written = connection.execute("from recommendations.model_comparison").to_arrow_table()
+    assert rows == written.num_rows > 0
+    assert written.equals(models.table("comparison"))
+
+
+def test_changed_code_makes_another_version_of_the_same_model(monkeypatch, store, interactions, models):
+    monkeypatch.setattr(steps, "models_version", lambda: "other code")
+    other, is_new = steps.train_models(interactions, store, POPULARITY)
+    assert is_new
+    fitted, refitted = (set(artifact.document["fitted"]["models"]) for artifact in (models, other))
+    assert fitted
+    assert not fitted & refitted
+    assert {name.rsplit("-", 1)[0] for name in fitted} == {name.rsplit("-", 1)[0] for name in refitted}
+    judged = [set(artifact.table("evaluation")["model_version"].to_pylist()) for artifact in (models, other)]
+    assert not judged[0] & judged[1]
