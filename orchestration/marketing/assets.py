@@ -65,7 +65,6 @@ _OUTCOMES = _keys(
     "core.fct_rating",
     "core.fct_response",
     "marketing.known_membership",
-    "seeds.campaign_limits",
 )
 _KNOWN_OF_PEOPLE = _keys(
     "core.dim_campaign",

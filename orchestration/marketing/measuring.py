@@ -29,6 +29,7 @@ from orchestration.marketing.outcomes import (
     Outcomes,
     campaign_of_subjects,
     flags,
+    was_member,
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
@@ -76,6 +77,8 @@ _RESULT_SCHEMA = pa.schema(
         ("lift_conversion_high", pa.float64()),
         ("lift_conversion_p_value", pa.float64()),
         ("lift_conversion_p_adjusted", pa.float64()),
+        ("lift_conversion_sequential_low", pa.float64()),
+        ("lift_conversion_sequential_high", pa.float64()),
         ("incremental_conversions", pa.float64()),
         ("incremental_conversions_low", pa.float64()),
         ("incremental_conversions_high", pa.float64()),
@@ -86,6 +89,7 @@ _RESULT_SCHEMA = pa.schema(
         ("sample_ratio_p_value", pa.float64()),
         ("sample_ratio_alarm", pa.bool_()),
         ("detectable_difference", pa.float64()),
+        ("verdict_basis", pa.string()),
         ("verdict", pa.string()),
     ]
 )
@@ -202,7 +206,10 @@ flags as (
 
 -- What a contact of the ledger costs stands there, delivered or not.
 priced as (
-    select distinct md5(contact_key) as exposure_key from marketing.past_contact
+    select distinct
+        md5(contact_key) as exposure_key,
+        segment_keys
+    from marketing.past_contact
 )
 
 select
@@ -215,7 +222,8 @@ select
     coalesce(flags.is_converted, false) as is_converted,
     coalesce(flags.is_dismissed, false) as is_dismissed,
     coalesce(flags.is_unsubscribed, false) as is_unsubscribed,
-    if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost
+    if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost,
+    priced.segment_keys
 from core.fct_exposure as exposures
 inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
 left join flags on exposures.exposure_key = flags.exposure_key
@@ -303,16 +311,12 @@ inner join campaign as campaigns on days.campaign_key = campaigns.campaign_key
 order by days.campaign_key, days.date
 """
 
-_PLANNED_CONTROL = """
-case
-    when subjects.is_promised
-        then 1 - (1 - campaigns.global_holdout) * (1 - coalesce(campaigns.holdout_share, 0.1))
-    else coalesce(campaigns.holdout_share, 0)
-end
-"""
-
 _TOTALS = f"""
-with exposed as (
+with runs as (
+    select as_of from raw.run
+),
+
+exposed as (
     select
         campaign_key,
         count(*) as exposures,
@@ -352,7 +356,8 @@ people as (
         count(*) filter (where outcomes.is_reached) as people_reached,
         count(*) filter (where subjects.is_in_both_arms) as people_in_both_arms,
         count(*) filter (where not subjects.is_treated and outcomes.is_reached) as held_out_people_exposed,
-        {exact_sum(_PLANNED_CONTROL)} / count(*) as planned_control_share
+        {exact_sum("1 - coalesce(subjects.propensity, 1 - campaigns.holdout_share, 1)")} / count(*) as planned_control_share,
+        bool_and(subjects.is_followed_through) as is_followed_through
     from subject as subjects
     inner join outcome as outcomes on subjects.subject = outcomes.subject
     inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
@@ -373,6 +378,9 @@ select
     people.people_in_both_arms,
     people.held_out_people_exposed,
     people.planned_control_share,
+    -- Who stops a campaign for what it seems to cause has looked: its end is that of its row.
+    coalesce(people.is_followed_through and campaigns.ends_at + interval {FOLLOW_UP_DAYS} day <= runs.as_of, false)
+        as is_complete,
     coalesce(exposed.exposures, 0) as exposures,
     coalesce(exposed.clicks, 0) as clicks,
     coalesce(exposed.dismissals, 0) as dismissals,
@@ -385,6 +393,7 @@ select
     if(campaigns.currency is null, null, coalesce(credited.revenue, 0)) as attributed_revenue,
     campaigns.value_per_conversion
 from people
+cross join runs
 inner join campaign as campaigns on people.campaign_key = campaigns.campaign_key
 left join exposed on people.campaign_key = exposed.campaign_key
 left join spent on people.campaign_key = spent.campaign_key
@@ -392,8 +401,8 @@ left join credited on people.campaign_key = credited.campaign_key
 order by campaigns.campaign_key
 """
 
-# Exposures and answers by kind and segment of the person when it was shown, cells without any included.
-_CELLS = """
+# Exposures and answers by kind and segment of the person when contact was decided or, by others, shown; cells without any included.
+_CELLS = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -418,6 +427,7 @@ shown as (
         exposures.exposure_key,
         exposures.user_key,
         exposures.shown_at,
+        exposures.segment_keys,
         exposures.is_clicked as click,
         exposures.is_converted or converting.exposure_key is not null as conversion,
         exposures.is_dismissed as dismiss,
@@ -432,17 +442,17 @@ shown as (
 placed as (
     select
         shown.*,
+        segments.segment_key
+    from shown
+    inner join segments on list_contains(shown.segment_keys, segments.segment_key)
+    union all
+    select
+        shown.*,
         memberships.segment_key
     from shown
     inner join marketing.known_membership as memberships on shown.user_key = memberships.user_key
     inner join segments on memberships.segment_key = segments.segment_key
-    where
-        case
-            when starts_with(memberships.segment_key, 'potential:') then memberships.is_current
-            else
-                memberships.entered_at <= shown.shown_at
-                and (memberships.exited_at is null or memberships.exited_at > shown.shown_at)
-        end
+    where shown.segment_keys is null and {was_member("shown.shown_at")}
     union all
     select
         shown.*,
@@ -572,6 +582,8 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
     for row in rows:
         key = row["campaign_key"]
         conversion = lifts.get((key, "conversion", "newcombe"), {})
+        sequential = lifts.get((key, "conversion", "sequential"), {})
+        basis = conversion if row["is_complete"] else sequential
         revenue = lifts.get((key, "revenue", "student"), {})
         reached = row["people_treatment"]
         row |= _with_interval("click_rate", row["clicks"], row["exposures"])
@@ -582,27 +594,31 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
             "lift_conversion_high": conversion.get("ci_high"),
             "lift_conversion_p_value": conversion.get("p_value"),
             "lift_conversion_p_adjusted": conversion.get("p_adjusted"),
+            "lift_conversion_sequential_low": sequential.get("ci_low"),
+            "lift_conversion_sequential_high": sequential.get("ci_high"),
         }
         for name, source in (("incremental_conversions", conversion), ("incremental_revenue", revenue)):
             for suffix, part in (("", "difference"), ("_low", "ci_low"), ("_high", "ci_high")):
-                row[name + suffix] = None if source.get(part) is None else source[part] * source["people_treatment"]
+                row[name + suffix] = _of_everyone(source, part)
         row["return_on_cost"] = _return_on_cost(row)
         row |= _sample_ratio(row)
         row["detectable_difference"] = _detectable(row, conversion)
+        row["verdict_basis"] = "fixed_horizon" if row["is_complete"] else "sequential"
         row["verdict"] = verdict(
             Evidence(
+                is_complete=row["is_complete"],
                 people_treatment=reached,
                 people_control=row["people_control"],
                 planned_control_share=row["planned_control_share"],
                 sample_ratio_p_value=row["sample_ratio_p_value"],
                 sample_ratio_alarm=row["sample_ratio_alarm"],
                 is_measured=bool(conversion),
-                difference=conversion.get("difference"),
-                incremental=row["incremental_conversions"],
-                low=row["incremental_conversions_low"],
-                high=row["incremental_conversions_high"],
-                p_value=conversion.get("p_value"),
-                p_adjusted=conversion.get("p_adjusted"),
+                difference=basis.get("difference"),
+                incremental=_of_everyone(basis, "difference"),
+                low=_of_everyone(basis, "ci_low"),
+                high=_of_everyone(basis, "ci_high"),
+                p_value=basis.get("p_value"),
+                p_adjusted=basis.get("p_adjusted"),
                 return_on_cost=row["return_on_cost"],
                 detectable_difference=row["detectable_difference"],
                 held_out_people_exposed=row["held_out_people_exposed"],
@@ -610,6 +626,11 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
         )
         found.append({name: row[name] for name in _RESULT_SCHEMA.names})
     return pa.Table.from_pylist(found, _RESULT_SCHEMA)
+
+
+def _of_everyone(lift: dict[str, Any], part: str) -> float | None:
+    """A part of a lift times the treated people who are compared."""
+    return None if lift.get(part) is None else float(lift[part] * lift["people_treatment"])
 
 
 def _with_interval(name: str, successes: int, rows: int) -> dict[str, float | None]:
