@@ -8,6 +8,7 @@ number of days (the panel of satisfaction) are of those who have been followed f
 Here rows become arrays and tables; the statistics are in `models_ml.campaigns`, the reading in `outcomes`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.campaigns.attribution import attribute
+from models_ml.campaigns.means import mean_of_rows, pair_moments
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.posterior import BetaPrior, measured_rates
-from models_ml.campaigns.proportions import share
+from models_ml.campaigns.proportions import share_of_rows
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.lifts import EVERYONE, compare_arms, sequence_of_shares_to_date
@@ -29,6 +31,7 @@ from orchestration.marketing.outcomes import (
     Outcomes,
     campaign_of_subjects,
     flags,
+    numbers,
     was_member,
     whole_numbers,
 )
@@ -67,6 +70,10 @@ _RESULT_SCHEMA = pa.schema(
         ("conversion_rate", pa.float64()),
         ("conversion_rate_low", pa.float64()),
         ("conversion_rate_high", pa.float64()),
+        ("satisfaction_answers", pa.int64()),
+        ("satisfaction", pa.float64()),
+        ("satisfaction_low", pa.float64()),
+        ("satisfaction_high", pa.float64()),
         ("cost", pa.float64()),
         ("attributed_conversions_last", pa.float64()),
         ("attributed_conversions_linear", pa.float64()),
@@ -231,6 +238,41 @@ left join priced on exposures.exposure_key = priced.exposure_key
 cross join runs
 where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
 order by exposures.exposure_key
+"""
+
+# One person may be shown many: what they answer to one says what they answer to the next.
+_BY_PERSON = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+told as (
+    select
+        responses.exposure_key,
+        count(*) as answers,
+        {exact_sum("responses.value")} as value
+    from core.fct_response as responses
+    cross join runs
+    where
+        responses.response_type = 'satisfaction'
+        and responses.value is not null
+        and responses.occurred_at <= runs.as_of
+    group by all
+)
+
+select
+    exposures.campaign_key,
+    exposures.user_key,
+    cast(count(*) as double) as exposures,
+    cast(count(*) filter (where exposures.is_clicked) as double) as clicks,
+    cast(count(*) filter (where exposures.is_converted) as double) as conversions,
+    cast(coalesce(sum(told.answers), 0) as double) as satisfaction_answers,
+    coalesce({exact_sum("told.value")}, 0) as satisfaction
+from exposure as exposures
+inner join total as totals on exposures.campaign_key = totals.campaign_key
+left join told on exposures.exposure_key = told.exposure_key
+group by all
+order by exposures.campaign_key, exposures.user_key
 """
 
 _SHOWN_DAYS = f"""
@@ -526,6 +568,8 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
             days = connection.execute(_SHOWN_DAYS).to_arrow_table()
             with registered(connection, day=days):
                 totals = connection.execute(_TOTALS).to_arrow_table()
+            with registered(connection, total=totals):
+                people = connection.execute(_BY_PERSON).to_arrow_table()
             cells = connection.execute(
                 _CELLS,
                 {
@@ -537,7 +581,7 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
             ).to_arrow_table()
     lift = compare_arms(known)
     return Measured(
-        result=_result(totals, lift),
+        result=_result(totals, people, lift),
         day=_day(days, known),
         lift=lift,
         attribution=attribution,
@@ -570,7 +614,7 @@ def _attribution(pairs: pa.Table) -> pa.Table:
     return rows.select(_ATTRIBUTION_SCHEMA.names).cast(_ATTRIBUTION_SCHEMA)
 
 
-def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
+def _result(totals: pa.Table, people: pa.Table, lift: pa.Table) -> pa.Table:
     """Each campaign with its lift of conversion, what that amounts to, and what is to be made of it."""
     rows = totals.to_pylist()
     lifts = {
@@ -579,15 +623,14 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
         if row["scope"] == "campaign"
     }
     found = []
-    for row in rows:
+    for row, answers in zip(rows, _answers(totals["campaign_key"].to_pylist(), people), strict=True):
         key = row["campaign_key"]
         conversion = lifts.get((key, "conversion", "newcombe"), {})
         sequential = lifts.get((key, "conversion", "sequential"), {})
         basis = conversion if row["is_complete"] else sequential
         revenue = lifts.get((key, "revenue", "student"), {})
         reached = row["people_treatment"]
-        row |= _with_interval("click_rate", row["clicks"], row["exposures"])
-        row |= _with_interval("conversion_rate", row["conversions"], row["exposures"])
+        row |= answers
         row |= {
             "lift_conversion": conversion.get("difference"),
             "lift_conversion_low": conversion.get("ci_low"),
@@ -633,12 +676,30 @@ def _of_everyone(lift: dict[str, Any], part: str) -> float | None:
     return None if lift.get(part) is None else float(lift[part] * lift["people_treatment"])
 
 
-def _with_interval(name: str, successes: int, rows: int) -> dict[str, float | None]:
-    """A share of exposures with Wilson's interval; nothing without exposures."""
-    if not rows:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    found = share(successes, rows)
-    return {name: float(found.value), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
+def _answers(campaign_keys: list[str], people: pa.Table) -> Iterator[dict[str, float | None]]:
+    """What people answered to exposures, by campaign; what is not known is None.
+
+    Args:
+        campaign_keys: The campaigns, in the order of the rows that come back.
+        people: Rows of `_BY_PERSON`.
+    """
+    place = {key: number for number, key in enumerate(campaign_keys)}
+    campaign = np.array([place[key] for key in people["campaign_key"].to_pylist()], dtype=np.int64)
+    exposures, told = numbers(people, "exposures"), numbers(people, "satisfaction_answers")
+    found = {
+        name: share_of_rows(pair_moments(numbers(people, answer), exposures, campaign, len(place)))
+        for name, answer in (("click_rate", "clicks"), ("conversion_rate", "conversions"))
+    }
+    who = told > 0
+    satisfaction = pair_moments(numbers(people, "satisfaction")[who], told[who], campaign[who], len(place))
+    found["satisfaction"] = mean_of_rows(satisfaction)
+    columns = {
+        name + end: pa.array(getattr(interval, part), from_pandas=True)
+        for name, interval in found.items()
+        for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    columns["satisfaction_answers"] = pa.array(np.bincount(campaign, told, len(place)), pa.int64())
+    yield from pa.table(columns).to_pylist()
 
 
 def _return_on_cost(row: dict[str, Any]) -> float | None:

@@ -33,7 +33,7 @@ create table core.fct_exposure (
 );
 create table core.fct_response (
     response_key varchar, exposure_key varchar, campaign_key varchar, user_key varchar, response_type varchar,
-    amount decimal(18, 4), occurred_at timestamp
+    value double, amount decimal(18, 4), occurred_at timestamp
 );
 create table core.fct_purchase (
     event_key varchar, user_key varchar, item_key varchar, domain varchar, currency varchar, is_refunded boolean,
@@ -129,12 +129,20 @@ class World:
             [exposure_key, campaign_key, user, at.date(), at],
         )
 
-    def answer(self, exposure_key: str, response_type: str, *, day: float = 1, amount: float | None = None) -> None:
+    def answer(
+        self,
+        exposure_key: str,
+        response_type: str,
+        *,
+        day: float = 1,
+        amount: float | None = None,
+        value: float | None = None,
+    ) -> None:
         """A response to an exposure that has arrived."""
         self.connection.execute(
             "insert into core.fct_response by name select ? as response_key, exposure_key, campaign_key, user_key, ? as "
-            "response_type, ? as amount, ?::timestamp as occurred_at from core.fct_exposure where exposure_key = ?",
-            [self._key(), response_type, amount, START + timedelta(days=day), exposure_key],
+            "response_type, ? as value, ? as amount, ?::timestamp as occurred_at from core.fct_exposure where exposure_key = ?",
+            [self._key(), response_type, value, amount, START + timedelta(days=day), exposure_key],
         )
 
     def bought(self, user: str, item_id: str = "any", *, day: float = 1, **other: Any) -> str:

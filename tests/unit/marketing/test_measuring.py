@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from models_ml.campaigns.valuation import KINDS
@@ -522,6 +523,54 @@ def test_no_prior_is_surer_than_the_exposures_that_made_it(world: World) -> None
     assert found["prior_strength"] == pytest.approx(300)
     assert found["prior_mean"] == pytest.approx(0.1, rel=1e-3)
     assert found["ci_high"] - found["ci_low"] > 0.04
+
+
+def test_one_person_who_clicks_on_everything_does_not_make_a_click_rate_sure(world: World) -> None:
+    world.campaign("many")
+    world.campaign("one")
+    people = names("t", 20)
+    world.people(*people)
+    for day in range(5):
+        for place, shown in enumerate(world.exposed("many", people, day=day)):
+            if place < 4:
+                world.answer(shown, "click", day=day + 0.5)
+    for shown in world.exposed("one", people)[:4]:
+        world.answer(shown, "click")
+    many, one = world.result("many"), world.result("one")
+    assert many["click_rate"] == one["click_rate"] == 0.2
+    # 20 of 100 exposures are 4 of 20 people; Wilson's interval of 4 of 20 is 8 to 42 %, of 20 of 100 it would be 13 to 29 %.
+    assert (one["click_rate_low"], one["click_rate_high"]) == pytest.approx((0.0807, 0.4160), abs=1e-4)
+    assert many["click_rate_low"] < 0.0807
+    assert many["click_rate_high"] > 0.4160
+    assert many["click_rate_low"] >= 0
+    assert many["click_rate_high"] <= 1
+
+
+def test_stars_are_told_as_a_mean_with_its_interval_by_people(world: World) -> None:
+    world.campaign("spring")
+    world.campaign("quiet")
+    people = ("ann", "ben", "cal", "held")
+    world.people(*people)
+    shown = dict(zip(people, world.exposed("spring", people[:3]), strict=False))
+    (again,) = world.exposed("spring", ["ann"], day=2)
+    (record,) = world.exposed("spring", ["held"], arm="control")
+    world.exposed("quiet", ["ann"])
+    for exposure, stars, day in (
+        (shown["ann"], 5, 1),
+        (again, 3, 3),
+        (shown["ben"], 2, 3),
+        (record, 1, 1),
+        (shown["cal"], 1, 99),
+    ):
+        world.answer(exposure, "satisfaction", value=stars, day=day)
+    world.answer(shown["cal"], "satisfaction")
+    found = world.result("spring")
+    assert (found["satisfaction_answers"], found["satisfaction"]) == (3, pytest.approx(10 / 3))
+    # Of two people with 8 stars in 2 answers and 2 in 1: both are 4 / 3 off, over 1.5 answers each; sqrt(32 / 9 / 2 / 2.25).
+    half = stats.t.ppf(0.975, 1) * (32 / 9 / 2 / 2.25) ** 0.5
+    assert (found["satisfaction_low"], found["satisfaction_high"]) == pytest.approx((10 / 3 - half, 10 / 3 + half))
+    quiet = world.result("quiet")
+    assert (quiet["satisfaction_answers"], quiet["satisfaction"], quiet["satisfaction_low"]) == (0, None, None)
 
 
 def test_a_campaign_that_is_only_mentioned_has_a_result_without_money(world: World) -> None:
