@@ -287,7 +287,7 @@ def lift_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
         title="What each campaign caused",
         label="percentage points more who convert than among the held out, 95 % interval (of all days while it is measured)",
     )
-    return _shown("lift", picture, "No campaign can be compared yet.")
+    return as_metadata("lift", picture, "No campaign can be compared yet.")
 
 
 def policy_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
@@ -300,7 +300,7 @@ def policy_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
         label=f"{currency} per decision more than what was done, 95 % interval",
         digits="+.3g",
     )
-    return _shown("policies", picture, "No policy can be judged by the decisions so far.")
+    return as_metadata("policies", picture, "No policy can be judged by the decisions so far.")
 
 
 def qini_picture(decisions: Decisions) -> MetadataValue[Any]:
@@ -314,21 +314,21 @@ def qini_picture(decisions: Decisions) -> MetadataValue[Any]:
         decisions.treated[at],
         decisions.converted[at],
     )
-    return _shown("qini", picture, "No decision of both arms could be followed for 30 days yet.")
+    return as_metadata("qini", picture, "No decision of both arms could be followed for 30 days yet.")
 
 
 def reach_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The funnel of all measured campaigns together."""
     stages = ("to be contacted", "reached", "clicked", "converted")
     picture = _funnel(connection, _REACH, stages, title="How far campaigns reach")
-    return _shown("reach", picture, "Nobody has been contacted yet.")
+    return as_metadata("reach", picture, "Nobody has been contacted yet.")
 
 
 def planned_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The funnel of the present plan: of the people whom campaigns are for, those whom it contacts."""
     stages = ("addressed", "may be contacted", "not held out", "planned")
     picture = _funnel(connection, _PLANNED, stages, title="How far the plan reaches")
-    return _shown("reach", picture, "No campaign that can be planned is for anybody.")
+    return as_metadata("reach", picture, "No campaign that can be planned is for anybody.")
 
 
 def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
@@ -338,7 +338,7 @@ def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
         days, shares = spent.setdefault(name, ([], []))
         days.append(day)
         shares.append(share)
-    return _shown("budget", pacing_png(spent), "Nothing has been spent of a budget yet.")
+    return as_metadata("budget", pacing_png(spent), "Nothing has been spent of a budget yet.")
 
 
 def reliability_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
@@ -347,7 +347,7 @@ def reliability_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[
     picture = reliability_png(
         np.asarray(rows["p_conversion"], dtype=np.float64), np.asarray(rows["is_converted"], dtype=bool)
     )
-    return _shown("reliability", picture, "No contact that was shown could be followed for 30 days yet.")
+    return as_metadata("reliability", picture, "No contact that was shown could be followed for 30 days yet.")
 
 
 def _forest(rows: Sequence[tuple[Any, ...]], **words: str) -> bytes | None:
@@ -373,7 +373,7 @@ def _drawn(figure: Figure, axis: Any, title: str) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(name: str, picture: bytes | None, otherwise: str) -> MetadataValue[Any]:
+def as_metadata(name: str, picture: bytes | None, otherwise: str) -> MetadataValue[Any]:
     """The picture as metadata that the UI shows in place, or why there is none."""
     if picture is None:
         return MetadataValue.md(otherwise)
