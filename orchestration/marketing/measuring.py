@@ -121,6 +121,22 @@ _DAY_SCHEMA = pa.schema(
         ("lift_to_date_high", pa.float64()),
     ]
 )
+_REACH_SCHEMA = pa.schema(
+    [
+        ("scope", pa.string()),
+        ("scope_value", pa.string()),
+        ("currency", pa.string()),
+        ("exposures", pa.int64()),
+        ("people", pa.int64()),
+        ("clicks", pa.int64()),
+        ("click_rate", pa.float64()),
+        ("click_rate_low", pa.float64()),
+        ("click_rate_high", pa.float64()),
+        ("conversions", pa.int64()),
+        ("revenue", pa.float64()),
+        ("cost", pa.float64()),
+    ]
+)
 _ATTRIBUTION_SCHEMA = pa.schema(
     [
         ("conversion_key", pa.string()),
@@ -186,7 +202,7 @@ from pairs
 order by conversion_key, shown_at, exposure_key
 """
 
-_REACHED = """
+_REACHED = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -217,6 +233,17 @@ priced as (
         md5(contact_key) as exposure_key,
         segment_keys
     from marketing.past_contact
+),
+
+-- Of what no contact tells of.
+members as (
+    select
+        exposures.exposure_key,
+        list(memberships.segment_key order by memberships.segment_key) as segment_keys
+    from core.fct_exposure as exposures
+    inner join marketing.known_membership as memberships on exposures.user_key = memberships.user_key
+    where exposures.arm = 'treatment' and {was_member("exposures.shown_at")}
+    group by all
 )
 
 select
@@ -230,11 +257,13 @@ select
     coalesce(flags.is_dismissed, false) as is_dismissed,
     coalesce(flags.is_unsubscribed, false) as is_unsubscribed,
     if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost,
-    priced.segment_keys
+    coalesce(exposures.channel, campaigns.channel) as channel,
+    coalesce(priced.segment_keys, members.segment_keys) as segment_keys
 from core.fct_exposure as exposures
 inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
 left join flags on exposures.exposure_key = flags.exposure_key
 left join priced on exposures.exposure_key = priced.exposure_key
+left join members on exposures.exposure_key = members.exposure_key
 cross join runs
 where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
 order by exposures.exposure_key
@@ -444,7 +473,7 @@ order by campaigns.campaign_key
 """
 
 # Exposures and answers by kind and segment of the person when contact was decided or, by others, shown; cells without any included.
-_CELLS = f"""
+_CELLS = """
 with runs as (
     select as_of from raw.run
 ),
@@ -490,14 +519,6 @@ placed as (
     union all
     select
         shown.*,
-        memberships.segment_key
-    from shown
-    inner join marketing.known_membership as memberships on shown.user_key = memberships.user_key
-    inner join segments on memberships.segment_key = segments.segment_key
-    where shown.segment_keys is null and {was_member("shown.shown_at")}
-    union all
-    select
-        shown.*,
         $everyone
     from shown
 ),
@@ -528,6 +549,90 @@ group by cells.kind, cells.segment_key
 order by cells.kind, cells.segment_key
 """
 
+# What was shown and what contacts cost, by each scope that a person and campaign are in; money of one currency.
+_REACH_BY_PERSON = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+credits as (
+    select
+        credits.exposure_key,
+        {exact_sum("credits.linear * credits.amount")} as revenue
+    from credit as credits
+    inner join campaign as campaigns
+        on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
+    group by all
+),
+
+-- What a contact costs counts from its day on, shown or not.
+parts as (
+    select
+        exposures.campaign_key,
+        exposures.channel,
+        exposures.segment_keys,
+        exposures.user_key,
+        1 as exposures,
+        cast(exposures.is_clicked as integer) as clicks,
+        cast(exposures.is_converted as integer) as conversions,
+        credits.revenue,
+        exposures.cost
+    from exposure as exposures
+    left join credits on exposures.exposure_key = credits.exposure_key
+    union all
+    select
+        contacts.campaign_key,
+        contacts.channel,
+        contacts.segment_keys,
+        contacts.user_key,
+        0,
+        0,
+        0,
+        null,
+        contacts.cost
+    from marketing.past_contact as contacts
+    cross join runs
+    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
+),
+
+scoped as (
+    select
+        parts.*,
+        campaigns.currency,
+        unnest(
+            [
+                {{'scope': 'all', 'scope_value': '{EVERYONE}'}},
+                {{'scope': 'campaign', 'scope_value': parts.campaign_key}},
+                {{'scope': 'kind', 'scope_value': campaigns.kind}},
+                {{'scope': 'channel', 'scope_value': parts.channel}}
+            ]
+            || list_transform(
+                coalesce(parts.segment_keys, []),
+                lambda segment_key: {{'scope': 'segment', 'scope_value': segment_key}}
+            ),
+            recursive := true
+        )
+    from parts
+    inner join campaign as campaigns on parts.campaign_key = campaigns.campaign_key
+)
+
+select
+    dense_rank() over (order by scope, scope_value, currency) - 1 as cell,
+    scope,
+    scope_value,
+    currency,
+    user_key,
+    cast(sum(exposures) as double) as exposures,
+    cast(sum(clicks) as double) as clicks,
+    cast(sum(conversions) as double) as conversions,
+    if(currency is null, null, coalesce({exact_sum("revenue")}, 0)) as revenue,
+    coalesce({exact_sum("cost")}, 0) as cost
+from scoped
+where scope_value is not null
+group by scope, scope_value, currency, user_key
+order by cell, user_key
+"""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -539,6 +644,7 @@ class Measured:
         lift: One row per scope, its value, measure and method.
         attribution: One row per conversion and exposure that it is credited to.
         rate: One row per kind of campaign, segment and answer.
+        reach: One row per scope, its value and currency, with what was shown, answered and spent.
     """
 
     result: pa.Table
@@ -546,6 +652,7 @@ class Measured:
     lift: pa.Table
     attribution: pa.Table
     rate: pa.Table
+    reach: pa.Table
 
 
 def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
@@ -570,6 +677,7 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
                 totals = connection.execute(_TOTALS).to_arrow_table()
             with registered(connection, total=totals):
                 people = connection.execute(_BY_PERSON).to_arrow_table()
+            reach = connection.execute(_REACH_BY_PERSON).to_arrow_table()
             cells = connection.execute(
                 _CELLS,
                 {
@@ -586,6 +694,7 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
         lift=lift,
         attribution=attribution,
         rate=_rate(cells),
+        reach=_reach(reach),
     )
 
 
@@ -596,7 +705,7 @@ def write_measurement(connection: duckdb.DuckDBPyConnection, measured: Measured)
         connection: To the build file, open for writing.
         measured: From `measure`.
     """
-    for name in ("result", "day", "lift", "attribution", "rate"):
+    for name in ("result", "day", "lift", "attribution", "rate", "reach"):
         replace_table(connection, f"{SCHEMA}.measured_{name}", getattr(measured, name))
 
 
@@ -700,6 +809,31 @@ def _answers(campaign_keys: list[str], people: pa.Table) -> Iterator[dict[str, f
     }
     columns["satisfaction_answers"] = pa.array(np.bincount(campaign, told, len(place)), pa.int64())
     yield from pa.table(columns).to_pylist()
+
+
+def _reach(people: pa.Table) -> pa.Table:
+    """Rows of `_REACH_BY_PERSON` added up over people."""
+    cell = whole_numbers(people, "cell")
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    exposures, clicks = numbers(people, "exposures"), numbers(people, "clicks")
+    shown = exposures > 0
+    rate = share_of_rows(pair_moments(clicks[shown], exposures[shown], cell[shown], len(first)))
+    found = people.select(["scope", "scope_value", "currency"]).take(pa.array(first))
+    counted = {
+        name: np.bincount(cell, numbers(people, name), len(first)) for name in ("conversions", "revenue", "cost")
+    }
+    for name, values in (
+        ("exposures", np.bincount(cell, exposures, len(first))),
+        ("people", np.bincount(cell, shown, len(first))),
+        ("clicks", np.bincount(cell, clicks, len(first))),
+        *(
+            (f"click_rate{end}", getattr(rate, part))
+            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        ),
+        *counted.items(),
+    ):
+        found = found.append_column(name, pa.array(values, from_pandas=True))
+    return found.select(_REACH_SCHEMA.names).cast(_REACH_SCHEMA)
 
 
 def _return_on_cost(row: dict[str, Any]) -> float | None:

@@ -573,6 +573,36 @@ def test_stars_are_told_as_a_mean_with_its_interval_by_people(world: World) -> N
     assert (quiet["satisfaction_answers"], quiet["satisfaction"], quiet["satisfaction_low"]) == (0, None, None)
 
 
+def test_what_was_shown_answered_and_spent_is_told_by_kind_channel_and_segment(world: World) -> None:
+    world.campaign("spring", kind="interactive", channel="push")
+    world.campaign("autumn")
+    world.campaign("euros", currency="EUR")
+    world.people("ann", "ben", "cal")
+    segment = "potential:film:knowledge"
+    contact = world.contact("spring", "ann", arm="treatment", channel="push", segment_keys=[segment])
+    world.contact("spring", "ben", arm="treatment", channel="push", segment_keys=[segment])
+    world.contact("spring", "cal", arm="control", channel="push", segment_keys=[segment])
+    world.delivered(contact, "spring", "ann")
+    world.connection.execute("update core.fct_exposure set channel = 'push'")
+    world.answer(contact, "click")
+    world.bought("ann", day=2)
+    for campaign_key in ("autumn", "autumn", "euros"):
+        world.exposed(campaign_key, ["ben"], day=5)
+    rows = world.measure().reach.to_pylist()
+    columns = ("currency", "exposures", "people", "clicks", "revenue", "cost")
+    found = {
+        (row["scope"], row["scope_value"], row["currency"]): tuple(row[name] for name in columns[1:]) for row in rows
+    }
+    # Of the two contacts one was not shown; both cost 0.25.
+    for scope, value in (("campaign", "spring"), ("kind", "interactive"), ("channel", "push"), ("segment", segment)):
+        assert found[scope, value, "USD"] == (1, 1, 1, 10, 0.5)
+    assert found["kind", "cross_ad", "USD"] == found["channel", "email", "USD"] == (2, 1, 0, 0, 1)
+    assert found["all", "all", "USD"] == (3, 2, 1, 10, 1.5)
+    assert found["all", "all", "EUR"] == (1, 1, 0, 0, 0.5)
+    results = world.measure().result.to_pylist()
+    assert sum(row["cost"] for row in results) == sum(row["cost"] for row in rows if row["scope"] == "campaign")
+
+
 def test_a_campaign_that_is_only_mentioned_has_a_result_without_money(world: World) -> None:
     world.campaign(
         "heard-of", kind=None, currency=None, channel=None, target_platform=None, item_ids=None, holdout_share=None
