@@ -36,6 +36,8 @@ WIDTH = 100
 # Ids of proposals are hashes: one that looks alike is another one.
 _MADE_UP_ID = re.compile(r"(zhiying-)?p-[0-9a-f]{8}")
 _EVERYONE = "everyone"
+# Campaigns that want the same people, of which the names fit a line.
+_SHOWN_RIVALS = 3
 _FOLDER = Path("marketing") / "campaigns"
 _STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
 
@@ -104,23 +106,23 @@ def show(
             return DONE
         campaigns = [one for one in _campaigns(connection, settings.landing) if one["campaign_key"] == name]
         result = _rows(connection, "from marketing.campaign_result where campaign_key = ?", [name])
-        arms = _rows(
-            connection,
-            "from marketing.lift where scope = 'campaign' and scope_value = ? and measure = 'conversion' and method = 'newcombe'",
-            [name],
-        )
+        lifts = {
+            (lift["measure"], lift["method"]): lift
+            for lift in _rows(connection, "from marketing.lift where scope = 'campaign' and scope_value = ?", [name])
+        }
     if not campaigns:
         raise CallError(
             f"No proposal and no campaign {name!r}; {_meant(settings, name)}`zhiying campaign propose` and "
             "`zhiying campaign list` show them"
         )
     if as_json:
-        print_json({**campaigns[0], "result": result[0] if result else None, "conversion": arms[0] if arms else None})
+        conversion = lifts.get(("conversion", "newcombe"))
+        print_json({**campaigns[0], "result": result[0] if result else None, "conversion": conversion})
         return DONE
     _print_brief(campaigns[0])
     _print_plan(campaigns[0])
     if result:
-        _print_result(result[0], arms[0] if arms else None, (campaigns[0]["brief"] or {}).get("value_per_conversion"))
+        _print_result(result[0], lifts, (campaigns[0]["brief"] or {}).get("value_per_conversion"))
     return DONE
 
 
@@ -389,7 +391,10 @@ def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dic
         "from marketing.campaign_plan as decided left join marketing.plan as plans using (plan_id)",
     )
     briefs = {row["campaign_key"]: row for row in _rows(connection, "from core.dim_campaign")}
-    verdicts = dict(connection.execute("select campaign_key, verdict from marketing.campaign_result").fetchall())
+    verdicts = {
+        row["campaign_key"]: row
+        for row in _rows(connection, "select campaign_key, verdict, verdict_basis from marketing.campaign_result")
+    }
     obstacles = dict(connection.execute(_OBSTACLES).fetchall())
     found = [
         {
@@ -397,7 +402,8 @@ def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dic
             "name": briefs.get(plan["campaign_key"], {}).get("name"),
             "state": plan["state"],
             "problem": plan["problem"],
-            "verdict": verdicts.get(plan["campaign_key"]),
+            "verdict": verdicts.get(plan["campaign_key"], {}).get("verdict"),
+            "verdict_basis": verdicts.get(plan["campaign_key"], {}).get("verdict_basis"),
             "obstacle": obstacles.get(plan["campaign_key"]) if plan["planned_contacts"] == 0 else None,
             "brief": briefs.get(plan["campaign_key"]),
             "plan": plan,
@@ -416,7 +422,7 @@ def _campaigns(connection: duckdb.DuckDBPyConnection, landing: Path) -> list[dic
         if key in places:
             places[key].update(waiting)
         else:
-            unknown = dict.fromkeys(("verdict", "obstacle", "brief", "plan"))
+            unknown = dict.fromkeys(("verdict", "verdict_basis", "obstacle", "brief", "plan"))
             found.append({"campaign_key": key, "name": row.get("name"), **unknown, **waiting})
     order = ("planned", "waiting", "refused", "not_approved", "ended")
     return sorted(
@@ -504,21 +510,21 @@ def _print_brief(campaign: Mapping[str, Any]) -> None:
     brief = waiting or campaign["brief"] or {}
     _print_wrapped("", f"{campaign['campaign_key']}  {campaign['name'] or '(no row of it was delivered)'}")
     if brief.get("kind"):
+        by = f" by {brief['channel']}" if brief.get("channel") else ""
         sides = f"{brief['source_platform']} -> {brief['target_platform']}"
-        _print_field("kind", f"{brief['kind'].replace('_', ' ')}, {sides}")
-    if brief.get("channel"):
-        _print_field("channel", brief["channel"])
+        _print_field("kind", f"{brief['kind'].replace('_', ' ')}{by}, {sides}")
     if waiting is None and plan is not None:
         # In the time zone of the run, and with what is assumed where the row does not say.
         first, last, share = plan["first_date"], plan["last_date"], plan["holdout_share"]
     else:
         first, last = (str(brief.get(name) or "")[:10] for name in ("starts_at", "ends_at"))
         share = brief.get("holdout_share")
+    held_out = "" if share is None else f"{share:.0%} of the people"
     if first and last:
-        _print_field("days", f"{first} to {last}")
+        _print_field("days", f"{first} to {last}" + (f"; {held_out} held out" if held_out else ""))
+    elif held_out:
+        _print_field("held out", held_out)
     _print_field("status", _status(campaign))
-    if share is not None:
-        _print_field("held out", f"{share:.0%} of the people")
 
 
 def _print_plan(campaign: Mapping[str, Any]) -> None:
@@ -540,9 +546,8 @@ def _print_plan(campaign: Mapping[str, Any]) -> None:
     _print_field(
         "contacts",
         f"{plan['planned_contacts']:,} to {plan['planned_people']:,} people, {plan['plan_first_date']} to "
-        f"{plan['plan_last_date']}",
+        f"{plan['plan_last_date']}, for {plan['planned_cost']:,.2f} of {_money(plan['budget_left'], plan['currency'])} left",
     )
-    _print_field("cost", f"{plan['planned_cost']:,.2f} of {_money(plan['budget_left'], plan['currency'])} left")
     _print_field(
         "expected",
         f"{plan['expected_conversions']:,.1f} conversions, {plan['expected_incremental_conversions']:,.1f} of them caused",
@@ -554,19 +559,31 @@ def _print_plan(campaign: Mapping[str, Any]) -> None:
     )
     if campaign["obstacle"]:
         _print_field("why none", f"mostly: {campaign['obstacle'].replace('_', ' ')}")
-    if plan["competes_with"]:
-        _print_field("competes with", ", ".join(plan["competes_with"]))
+    if others := plan["competes_with"]:
+        more = len(others) - _SHOWN_RIVALS
+        _print_field("competes with", ", ".join(others[:_SHOWN_RIVALS]) + (f" and {more} more" if more > 0 else ""))
 
 
-def _print_result(result: Mapping[str, Any], arms: Mapping[str, Any] | None, worth: float | None) -> None:
-    """What a campaign caused, and what speaks against believing it.
+def _print_result(
+    result: Mapping[str, Any], lifts: Mapping[tuple[str, str], Mapping[str, Any]], worth: float | None
+) -> None:
+    """What a campaign caused and what speaks against believing it; then what was counted, which says nothing of cause.
 
     Args:
         result: Row of marketing.campaign_result.
-        arms: Row of marketing.lift with the conversion of both arms; None if it is not recorded.
+        lifts: Rows of marketing.lift of the campaign, by measure and method.
         worth: What the brief says that a conversion is worth; None if it does not.
     """
-    print("\nResult, with 95 % intervals in brackets")
+    is_final = result["verdict_basis"] == "fixed_horizon"
+    conversion, revenue = (
+        lifts.get((measure, at_the_end if is_final else "sequential"))
+        for measure, at_the_end in (("conversion", "newcombe"), ("revenue", "student"))
+    )
+    print(
+        "\nResult, in brackets 95 % intervals for one look, at the end"
+        if is_final
+        else "\nResult so far, in brackets 95 % intervals that hold whenever they are read"
+    )
     _print_wrapped("  ", result["verdict"])
     if result["sample_ratio_alarm"]:
         chance = result["sample_ratio_p_value"]
@@ -575,36 +592,20 @@ def _print_result(result: Mapping[str, Any], arms: Mapping[str, Any] | None, wor
         _print_field("warning", f"held-out people who were contacted all the same: {exposed:,}; the lift is too small")
     if both := result["people_in_both_arms"]:
         _print_field("warning", f"people recorded in both arms: {both:,}; they count in the first")
-    _print_field(
-        "people",
-        f"{result['people_treatment']:,} to be contacted, {result['people_reached']:,} reached; "
-        f"{result['people_control']:,} held out",
-    )
-    if result["exposures"]:
-        money = result["attributed_revenue"]
+    if conversion is not None and conversion["difference"] is not None:
+        low, high = (None if conversion[end] is None else 100 * conversion[end] for end in ("ci_low", "ci_high"))
         _print_field(
-            "answers",
-            f"{result['exposures']:,} shown: {result['clicks']:,} clicks, {result['conversions']:,} conversions reported, "
-            f"{result['unsubscribes']:,} unsubscribed"
-            + ("" if money is None else f"; {_money(money, result['currency'])} attributed"),
+            "lift",
+            f"{100 * conversion['difference']:+.2f} percentage points{_ends(low, high, '+.2f')}: {conversion['treatment']:.2%} "
+            f"convert, of the held out {conversion['control']:.2%}",
         )
-    if arms is not None and arms["difference"] is not None:
-        lift = f"{100 * arms['difference']:+.2f} percentage points"
-        if arms["ci_low"] is not None and arms["ci_high"] is not None:
-            lift += f" ({100 * arms['ci_low']:+.2f} to {100 * arms['ci_high']:+.2f})"
-        _print_field(
-            "conversion",
-            f"{arms['treatment']:.2%} of {arms['people_treatment']:,} against {arms['control']:.2%} of "
-            f"{arms['people_control']:,} held out, as far as it is recorded",
-        )
-        _print_field("lift", lift)
     caused = [
-        _with_interval(result, column, unit)
-        for column, unit in (
-            ("incremental_conversions", "conversions"),
-            ("incremental_revenue", f"{result['currency'] or ''} of revenue".strip()),
+        f"{round(value):,} {unit}" + _ends(*_ends_of_everyone(lift))
+        for value, unit, lift in (
+            (result["incremental_conversions"], "conversions", conversion),
+            (result["incremental_revenue"], f"{result['currency'] or ''} of revenue".strip(), revenue),
         )
-        if result[column] is not None
+        if value is not None
     ]
     if caused:
         _print_field("caused", " and ".join(caused))
@@ -613,13 +614,41 @@ def _print_result(result: Mapping[str, Any], arms: Mapping[str, Any] | None, wor
         by = "by revenue" if worth is None else f"with a conversion worth {_money(worth, result['currency'])}"
         cost += f"; return {result['return_on_cost']:,.1f} times that, {by}"
     _print_field("cost", cost)
-
-
-def _with_interval(result: Mapping[str, Any], column: str, unit: str) -> str:
-    value, low, high = (
-        None if result[column + end] is None else round(result[column + end]) for end in ("", "_low", "_high")
+    print("\nCounted, caused or not")
+    _print_field(
+        "people",
+        f"{result['people_treatment']:,} to be contacted, {result['people_reached']:,} reached; "
+        f"{result['people_control']:,} held out",
     )
-    return f"{value:,} {unit}" if low is None or high is None else f"{value:,} {unit} ({low:,} to {high:,})"
+    if result["exposures"]:
+        _print_field(
+            "answers",
+            f"{result['exposures']:,} shown: {result['clicks']:,} clicks "
+            f"({result['click_rate']:.1%}; {result['click_rate_low']:.1%} to {result['click_rate_high']:.1%}), "
+            f"{result['conversions']:,} conversions reported, {result['unsubscribes']:,} unsubscribed",
+        )
+        money = result["attributed_revenue"]
+        last, linear, position = (result[f"attributed_conversions_{rule}"] for rule in ("last", "linear", "position"))
+        _print_field(
+            "attributed",
+            f"{last:,.1f} conversions (last), {linear:,.1f} (linear), {position:,.1f} (position)"
+            + ("" if money is None else f"; {_money(money, result['currency'])} (linear)"),
+        )
+    if result["satisfaction"] is not None:
+        mean = f"{result['satisfaction']:.2f}" + _ends(result["satisfaction_low"], result["satisfaction_high"], ".2f")
+        _print_field("satisfaction", f"{mean} on average of {result['satisfaction_answers']:,} answers")
+
+
+def _ends_of_everyone(lift: Mapping[str, Any] | None) -> tuple[float | None, float | None]:
+    """Ends of what a lift adds up to over the treated people who are compared."""
+    if lift is None or lift["ci_low"] is None or lift["ci_high"] is None:
+        return None, None
+    return lift["ci_low"] * lift["people_treatment"], lift["ci_high"] * lift["people_treatment"]
+
+
+def _ends(low: float | None, high: float | None, digits: str = ",.0f") -> str:
+    """Both ends of an interval in brackets; nothing if one is not known."""
+    return "" if low is None or high is None else f" ({low:{digits}} to {high:{digits}})"
 
 
 def _money(amount: float, currency: str | None) -> str:

@@ -1,16 +1,19 @@
 """The report of a run: one page in a file, for whoever was not at the terminal.
 
-Holds how the page is laid out; its figures are those of `orchestration.console.run_summary`, its picture is drawn in
-`orchestration.recommendations.charts`. The page needs no other file and no network.
+Holds how the page is laid out; its figures are those of `orchestration.console.run_summary`, its pictures are drawn in
+`orchestration.recommendations.charts` and, of campaigns, by the steps that measure them, which keep them beside their assets. The
+page needs no other file and no network.
 """
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from dagster import AssetKey, DagsterInstance
 
 from orchestration.recommendations.charts import evaluation_png
 from orchestration.sql import has_relation
@@ -23,12 +26,24 @@ _STYLE = (
 )
 
 
-def write_report(file: Path, summary: Mapping[str, Any]) -> Path:
-    """Writes the page of a run, with the evaluation of the models that readers see.
+# Pictures of campaigns: table of the station of marketing, name of its metadata, and what they show.
+_CAMPAIGN_PICTURES = (
+    ("measured_result", "lift", "What each campaign caused"),
+    ("measured_day", "budget", "Budget spent to date"),
+    ("measured_result", "reach", "How far campaigns reach"),
+    ("measured_lift", "reliability", "Whether predictions come true"),
+    ("measured_policy", "qini", "Whom contact moves"),
+)
+_EMBEDDED = re.compile(r"!\[[^\]]*\]\((data:image/png;base64,[A-Za-z0-9+/=]+)\)")
+
+
+def write_report(file: Path, summary: Mapping[str, Any], instance: DagsterInstance) -> Path:
+    """Writes the page of a run, with the evaluation of the models that readers see and campaigns as they were last measured.
 
     Args:
         file: Where to; the folder exists.
         summary: From `run_summary`.
+        instance: What knows the newest pictures of campaigns.
 
     Returns:
         The file.
@@ -36,12 +51,27 @@ def write_report(file: Path, summary: Mapping[str, Any]) -> Path:
     made = summary["publication"]
     picture = None if made is None else _published_picture(Path(made["file"]))
     proposals = [] if made is None else _published_proposals(Path(made["file"]))
-    file.write_text(render_report(summary, picture, proposals), encoding="utf-8")
+    file.write_text(render_report(summary, picture, proposals, campaign_pictures(instance)), encoding="utf-8")
     return file
 
 
+def campaign_pictures(instance: DagsterInstance) -> dict[str, str]:
+    """The newest pictures of campaigns, as data URLs by what they show; what could not be drawn yet is left out."""
+    found = {}
+    for table, name, shows in _CAMPAIGN_PICTURES:
+        event = instance.get_latest_materialization_event(AssetKey(["marketing", table]))
+        made = None if event is None else event.asset_materialization
+        text = None if made is None or name not in made.metadata else made.metadata[name].value
+        if picture := _EMBEDDED.fullmatch(str(text)):
+            found[shows] = picture[1]
+    return found
+
+
 def render_report(
-    summary: Mapping[str, Any], picture: bytes | None, proposals: Sequence[Mapping[str, Any]] = ()
+    summary: Mapping[str, Any],
+    picture: bytes | None,
+    proposals: Sequence[Mapping[str, Any]] = (),
+    campaigns: Mapping[str, str] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -49,6 +79,7 @@ def render_report(
         summary: From `run_summary`.
         picture: The evaluation as PNG; None if nobody could be evaluated.
         proposals: Rows of `marketing.campaign_proposal` to show, best first.
+        campaigns: From `campaign_pictures`.
     """
     made = summary["publication"]
     parts = [
@@ -100,6 +131,9 @@ def render_report(
         if proposals:
             parts.append(_proposals(proposals))
         parts.append("<h3>Rows</h3>" + _table(("table", "rows"), sorted(made["rows"].items())))
+    if campaigns:
+        parts.append("<h2>Campaigns, as last measured</h2>")
+        parts.extend(f'<p><img alt="{escape(shows)}" src="{url}"></p>' for shows, url in campaigns.items())
     parts.append(f"<h2>Time</h2><p>{summary['seconds']:,.1f} s in all.</p>")
     parts.append(_table(("step", "seconds"), summary["step_seconds"].items()))
     parts.append(f"<p>Everything the steps printed: {escape(Path(summary['log']).name)}, beside this file.</p>")

@@ -164,7 +164,8 @@ def run(
         with output_to(log):
             outcome = _execute(settings, instance, job, select, full_refresh, on_progress, log, started)
             try:
-                return replace(outcome, report=write_report(log.with_suffix(".html"), run_summary(outcome)))
+                page = write_report(log.with_suffix(".html"), run_summary(outcome), instance)
+                return replace(outcome, report=page)
             except (OSError, duckdb.Error) as error:
                 # What the run has done stands; a full disk, for instance, costs only the page about it.
                 print(f"no page about this run could be written: {error}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from models_ml.bootstrap import Interval
 from models_ml.campaigns.lift import Lift, check_level
 
 TOO_FEW = "fewer than 2 people in an arm"
@@ -180,21 +181,57 @@ def pooled(control: Moments, treatment: Moments) -> tuple[Moments, Moments]:
     return dataclasses.replace(control, variance=together), dataclasses.replace(treatment, variance=together)
 
 
+def ratio_of_sums(arm: PairMoments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratio sum(y) / sum(x) over people and its error variance by the delta method.
+
+    Around the ratio a person contributes (y - ratio x) / mean(x), whose variance is that of the ratio:
+    (var y - 2 ratio cov(y, x) + ratio^2 var x) / (people mean(x)^2). So rows of one person may depend on each other as they like.
+
+    Args:
+        arm: Moments of numerator y and denominator x over people.
+
+    Returns:
+        Both of shape (cells,); NaN without a denominator, the variance also with fewer than 2 people.
+
+    Source: Deng, Knoblich and Lu, "Applying the Delta Method in Metric Analytics", KDD 2018.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(arm.x.mean > 0, arm.y.mean / arm.x.mean, np.nan)
+        spread = arm.y.variance - 2 * ratio * arm.covariance + ratio**2 * arm.x.variance
+        # What is left of exact proportionality is rounding.
+        exact = spread <= 1e-14 * (arm.y.variance + ratio**2 * arm.x.variance)
+        return ratio, np.where(exact, 0.0, spread) / (arm.y.people * arm.x.mean**2)
+
+
+def mean_of_rows(rows: PairMoments, *, level: float = 0.95) -> Interval:
+    """Mean of a value over rows, of which a person may have several, with Student's interval by people.
+
+    Args:
+        rows: Moments over people with a row: sum of the value y and number of rows x.
+        level: Confidence level.
+
+    Returns:
+        Mean and bounds, shape (cells,); bounds are NaN with fewer than 2 people, or where all answer alike.
+    """
+    check_level(level)
+    value, error = ratio_of_sums(rows)
+    with np.errstate(invalid="ignore"):
+        half = stats.t.ppf((1 + level) / 2, rows.x.people - 1) * np.sqrt(np.where(error > 0, error, np.nan))
+    return Interval(value, value - half, value + half)
+
+
 def difference_of_ratios(control: PairMoments, treatment: PairMoments, *, level: float = 0.95) -> Lift:
     """Difference of two ratios of means by the delta method, with Welch's degrees of freedom.
 
-    The ratio of an arm is sum(y) / sum(x), for instance revenue / clicks, where people without a click stay in with 0. Around it
-    a person contributes (y - ratio x) / mean(x), whose variance is that of the ratio:
-    (var y - 2 ratio cov(y, x) + ratio^2 var x) / (people mean(x)^2).
+    The ratio of an arm is that of `ratio_of_sums`, for instance revenue / clicks, where people without a click stay in with 0.
 
     Args:
         control: Moments of numerator and denominator in the control arm.
         treatment: The same of the treatment arm, same cells.
         level: Confidence level.
 
-    Source: Deng, Knoblich and Lu, "Applying the Delta Method in Metric Analytics", KDD 2018.
     """
-    (ratio_c, error_c), (ratio_t, error_t) = _ratio(control), _ratio(treatment)
+    (ratio_c, error_c), (ratio_t, error_t) = ratio_of_sums(control), ratio_of_sums(treatment)
     with np.errstate(invalid="ignore"):
         no_denominator = ~((control.x.mean > 0) & (treatment.x.mean > 0))
     return _student(
@@ -298,16 +335,6 @@ def _student(
         reason=why,
         method=method,
     )
-
-
-def _ratio(arm: PairMoments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ratio of means of an arm and its error variance; NaN without a denominator."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(arm.x.mean > 0, arm.y.mean / arm.x.mean, np.nan)
-        spread = arm.y.variance - 2 * ratio * arm.covariance + ratio**2 * arm.x.variance
-        # What is left of exact proportionality is rounding.
-        exact = spread <= 1e-14 * (arm.y.variance + ratio**2 * arm.x.variance)
-        return ratio, np.where(exact, 0.0, spread) / (arm.y.people * arm.x.mean**2)
 
 
 def _check_rows(index: NDArray[np.integer], size: int, *values: NDArray[np.floating]) -> None:

@@ -1,15 +1,18 @@
 """Shares of people who did something, and the difference of two shares.
 
 Holds the intervals for what each person does or does not do (clicked, converted, unsubscribed), over many cells at once. The
-unit is a person who was randomised; amounts and ratios are in `means`, looking more than once in `sequential`.
+unit is a person who was randomised, also where a share is of their rows; amounts and ratios are in `means`, looking more than once
+in `sequential`.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, test_proportions_2indep
 
 from models_ml.bootstrap import Interval
 from models_ml.campaigns.lift import Lift, check_level
+from models_ml.campaigns.means import PairMoments, ratio_of_sums
 
 NOBODY = "nobody in an arm"
 
@@ -36,6 +39,37 @@ def share(successes: ArrayLike, people: ArrayLike, *, level: float = 0.95) -> In
         value = done / asked
         low, high = proportion_confint(done, asked, alpha=1 - level, method="wilson")
     # At 0 and at everybody the bound is the share itself, up to rounding.
+    return Interval(value, np.minimum(np.asarray(low), value), np.maximum(np.asarray(high), value))
+
+
+def share_of_rows(rows: PairMoments, *, level: float = 0.95) -> Interval:
+    """Share of rows, of which a person may have several, with Wilson's interval at the number of rows that would say as much.
+
+    That number is share (1 - share) over the error variance by the delta method with people as clusters, less what the variance of
+    few people is not known by (z^2 / t^2 with people - 1 degrees of freedom), and at most the rows there are. Where the variance
+    says nothing (no success, no failure, one person) it is the number of people, as if all rows of a person were one. With one row
+    a person it is Wilson's interval of `share`.
+
+    Args:
+        rows: Moments over people of successes y and rows x, 0 <= y <= x.
+        level: Confidence level.
+
+    Returns:
+        Share and bounds in [0, 1], shape (cells,); NaN throughout without rows.
+
+    Source: Korn and Graubard, "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from
+    Survey Data", Survey Methodology 1998 (the effective number); Dean and Pagano, "Evaluating Confidence Interval Methods for
+    Binomial Proportions in Clustered Surveys", Journal of Survey Statistics and Methodology 2015 (Wilson's interval at it).
+    """
+    check_level(level)
+    value, error = ratio_of_sums(rows)
+    people = rows.x.people.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        number = people * rows.x.mean
+        sure = (stats.norm.ppf((1 + level) / 2) / stats.t.ppf((1 + level) / 2, people - 1)) ** 2
+        effective = np.where(error > 0, np.minimum(sure * value * (1 - value) / error, number), people)
+        effective = np.where((rows.x.variance == 0) & (rows.x.mean == 1), number, effective)
+        low, high = proportion_confint(value * effective, effective, alpha=1 - level, method="wilson")
     return Interval(value, np.minimum(np.asarray(low), value), np.maximum(np.asarray(high), value))
 
 

@@ -41,7 +41,7 @@ from orchestration.settings import Settings
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
 _TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
-_MEASURED = ("result", "day", "lift", "attribution", "rate", "policy")
+_MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
 _DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
@@ -65,7 +65,6 @@ _OUTCOMES = _keys(
     "core.fct_rating",
     "core.fct_response",
     "marketing.known_membership",
-    "seeds.campaign_limits",
 )
 _KNOWN_OF_PEOPLE = _keys(
     "core.dim_campaign",
@@ -157,6 +156,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
                     "measured_lift": {"reliability": charts.reliability_picture(connection)},
                     "measured_attribution": {},
                     "measured_rate": {},
+                    "measured_reach": {},
                     "measured_policy": {
                         "policies": charts.policy_picture(connection),
                         "qini": charts.qini_picture(policies.decisions),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from models_ml.campaigns.qini import qini_curve
 from models_ml.campaigns.reliability import reliability
+from orchestration.marketing.outcomes import FOLLOW_UP_DAYS
 from orchestration.marketing.policies import Decisions
 
 _EFFECT, _OTHER, _INK, _HARM = "#2a9d76", "#b8c2cc", "#1f2933", "#c05621"
@@ -26,12 +27,13 @@ _DOTS_PER_INCH = 100
 # A picture is to be read at a glance; what is left out is in the table.
 _MOST_CAMPAIGNS = 20
 
+# With the interval that the verdict rests on.
 _LIFTS = f"""
 select
     name,
     100 * lift_conversion,
-    100 * lift_conversion_low,
-    100 * lift_conversion_high
+    100 * if(verdict_basis = 'sequential', lift_conversion_sequential_low, lift_conversion_low),
+    100 * if(verdict_basis = 'sequential', lift_conversion_sequential_high, lift_conversion_high)
 from marketing.measured_result
 where lift_conversion_low is not null
 order by starts_at desc, campaign_key
@@ -72,24 +74,24 @@ where days.budget_share_to_date is not null
 order by results.starts_at, results.campaign_key, days.date
 """
 
-# What was predicted for each contact of the ledger that could be followed, and whether its person converted.
-_PREDICTED = """
+# What was predicted for each contact of the ledger that was shown, and whether a conversion within as many days as were predicted
+# is credited to it, as the last exposure before.
+_PREDICTED = f"""
 select
     contacts.p_conversion,
-    contacts.uplift,
-    contacts.arm = 'treatment' as is_treated,
-    attributions.user_key is not null as is_converted
-from (
-    select * from marketing.past_contact
-    where p_conversion is not null
-    qualify row_number() over (partition by campaign_key, user_key order by not_before, contact_key) = 1
-) as contacts
+    converting.exposure_key is not null as is_converted
+from marketing.past_contact as contacts
+inner join core.fct_exposure as exposures on md5(contacts.contact_key) = exposures.exposure_key
 left join (
-    select distinct campaign_key, user_key from marketing.measured_attribution
-) as attributions
-    on contacts.campaign_key = attributions.campaign_key and contacts.user_key = attributions.user_key
+    select distinct exposure_key from marketing.measured_attribution
+    where last = 1
+) as converting
+    on exposures.exposure_key = converting.exposure_key
 cross join raw.run as runs
-where contacts.not_before + interval 30 day <= runs.as_of and contacts.arm = 'treatment'
+where
+    contacts.p_conversion is not null
+    and contacts.arm = 'treatment'
+    and exposures.shown_at + interval {FOLLOW_UP_DAYS} day <= runs.as_of
 order by contacts.contact_key
 """
 
@@ -230,7 +232,7 @@ def reliability_png(predicted: NDArray[np.float64], answered: NDArray[np.bool_])
 
     Args:
         predicted: Probability of each contact, shape (contacts,).
-        answered: Whether its person converted, same shape.
+        answered: Whether a conversion is credited to it, same shape.
 
     Returns:
         The picture; None without contacts.
@@ -283,9 +285,9 @@ def lift_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     picture = _forest(
         connection.execute(_LIFTS).fetchall(),
         title="What each campaign caused",
-        label="percentage points more people who convert than among the held out, 95 % interval",
+        label="percentage points more who convert than among the held out, 95 % interval (of all days while it is measured)",
     )
-    return _shown("lift", picture, "No campaign can be compared yet.")
+    return as_metadata("lift", picture, "No campaign can be compared yet.")
 
 
 def policy_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
@@ -298,7 +300,7 @@ def policy_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
         label=f"{currency} per decision more than what was done, 95 % interval",
         digits="+.3g",
     )
-    return _shown("policies", picture, "No policy can be judged by the decisions so far.")
+    return as_metadata("policies", picture, "No policy can be judged by the decisions so far.")
 
 
 def qini_picture(decisions: Decisions) -> MetadataValue[Any]:
@@ -312,21 +314,21 @@ def qini_picture(decisions: Decisions) -> MetadataValue[Any]:
         decisions.treated[at],
         decisions.converted[at],
     )
-    return _shown("qini", picture, "No decision of both arms could be followed for 30 days yet.")
+    return as_metadata("qini", picture, "No decision of both arms could be followed for 30 days yet.")
 
 
 def reach_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The funnel of all measured campaigns together."""
     stages = ("to be contacted", "reached", "clicked", "converted")
     picture = _funnel(connection, _REACH, stages, title="How far campaigns reach")
-    return _shown("reach", picture, "Nobody has been contacted yet.")
+    return as_metadata("reach", picture, "Nobody has been contacted yet.")
 
 
 def planned_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """The funnel of the present plan: of the people whom campaigns are for, those whom it contacts."""
     stages = ("addressed", "may be contacted", "not held out", "planned")
     picture = _funnel(connection, _PLANNED, stages, title="How far the plan reaches")
-    return _shown("reach", picture, "No campaign that can be planned is for anybody.")
+    return as_metadata("reach", picture, "No campaign that can be planned is for anybody.")
 
 
 def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
@@ -336,16 +338,16 @@ def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
         days, shares = spent.setdefault(name, ([], []))
         days.append(day)
         shares.append(share)
-    return _shown("budget", pacing_png(spent), "Nothing has been spent of a budget yet.")
+    return as_metadata("budget", pacing_png(spent), "Nothing has been spent of a budget yet.")
 
 
 def reliability_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
-    """Predictions at decision against what became of the contacts that could be followed for 30 days."""
+    """Predictions at decision against what is credited to the contacts that were shown and followed for 30 days."""
     rows = connection.execute(_PREDICTED).fetchnumpy()
     picture = reliability_png(
         np.asarray(rows["p_conversion"], dtype=np.float64), np.asarray(rows["is_converted"], dtype=bool)
     )
-    return _shown("reliability", picture, "No contact that was handed over could be followed for 30 days yet.")
+    return as_metadata("reliability", picture, "No contact that was shown could be followed for 30 days yet.")
 
 
 def _forest(rows: Sequence[tuple[Any, ...]], **words: str) -> bytes | None:
@@ -371,7 +373,7 @@ def _drawn(figure: Figure, axis: Any, title: str) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(name: str, picture: bytes | None, otherwise: str) -> MetadataValue[Any]:
+def as_metadata(name: str, picture: bytes | None, otherwise: str) -> MetadataValue[Any]:
     """The picture as metadata that the UI shows in place, or why there is none."""
     if picture is None:
         return MetadataValue.md(otherwise)

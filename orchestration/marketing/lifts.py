@@ -19,7 +19,14 @@ from models_ml.campaigns.multiplicity import adjusted
 from models_ml.campaigns.satisfaction import WINDOWS
 from models_ml.campaigns.sequential import sequence_of_means, sequence_of_shares
 from models_ml.campaigns.stratified import difference_of_stratified_means, difference_of_stratified_shares
-from orchestration.marketing.outcomes import Outcomes, campaign_of_subjects, flags, numbers
+from orchestration.marketing.outcomes import (
+    FOLLOW_UP_DAYS,
+    Outcomes,
+    campaign_of_subjects,
+    flags,
+    numbers,
+    whole_numbers,
+)
 
 EVERYONE = "all"
 Arms: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -162,7 +169,7 @@ def compare_arms(known: Outcomes) -> pa.Table:
                             "p_adjusted": None,
                         }
                     )
-    _adjust(rows)
+    _adjust(rows, known)
     rows.sort(key=lambda row: (row["scope"], row["scope_value"], row["measure"], row["method"], row["currency"] or ""))
     return pa.Table.from_pylist([{name: row[name] for name in LIFT_SCHEMA.names} for row in rows], LIFT_SCHEMA)
 
@@ -236,13 +243,45 @@ def sequence_of_shares_to_date(arms: Arms) -> Lift:
     return replace(found, low=np.maximum(found.low, -1.0), high=np.minimum(found.high, 1.0))
 
 
-def _adjust(rows: list[dict[str, Any]]) -> None:
-    """Adds Holm's p-values over the campaigns within a measure and method."""
-    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def _adjust(rows: list[dict[str, Any]], known: Outcomes) -> None:
+    """Adds Holm's p-values of each campaign, over the campaigns that were measured in the same time.
+
+    The family of a campaign is fixed by its own time: those whose time overlaps with it, and of these only what was known when
+    it was over. Whose measurement ends later counts in the number of the family, with a p-value of 1, so that it never makes the
+    step smaller by what it turns out to be. So nothing changes any more for a campaign whose measurement is complete. Of
+    campaigns that all overlap with each other, the chance of any false claim stays below the level: before the first of those
+    without an effect could be claimed, none of the others is out of its family or has been stepped over.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 1979.
+    """
+    begins, ends = _measured_between(known)
+    place = {key: number for number, key in enumerate(known.campaigns["campaign_key"].to_pylist())}
+    together: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         if row["scope"] == "campaign":
-            families.setdefault((row["measure"], row["method"]), []).append(row)
-    for family in families.values():
-        found = adjusted([np.nan if row["p_value"] is None else row["p_value"] for row in family])
-        for row, p_value in zip(family, found, strict=True):
-            row["p_adjusted"] = None if np.isnan(p_value) else float(p_value)
+            together.setdefault((row["measure"], row["method"]), []).append(row)
+    for compared in together.values():
+        campaign = np.array([place[row["scope_value"]] for row in compared])
+        p_values = np.array([row["p_value"] for row in compared], dtype=np.float64)
+        start, end = begins[campaign], ends[campaign]
+        for own, row in enumerate(compared):
+            if not np.isnan(p_values[own]):
+                family = (start < end[own]) & (start[own] < end)
+                others = np.where((end > end[own]) | np.isnan(p_values), 1.0, p_values)
+                row["p_adjusted"] = float(adjusted(np.where(family, others, np.nan))[own])
+
+
+def _measured_between(known: Outcomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """When each campaign is measured, microseconds since 1970, shape (campaigns,).
+
+    From the moment when both arms have somebody, never if that has not come, to the end of the follow-up of whoever may be the
+    last: of the campaign's last day or of a later first contact; without a last day there is no end.
+    """
+    campaigns, treated = campaign_of_subjects(known), flags(known.subjects, "is_treated")
+    started = whole_numbers(known.subjects, "started_at").astype(np.float64)
+    arms = np.full((2, known.campaigns.num_rows), np.inf)
+    np.minimum.at(arms, (treated.astype(np.int64), campaigns), started)
+    last = known.campaigns["ends_at"].cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()).fill_null(np.inf)
+    ends = np.array(last.to_numpy())
+    np.maximum.at(ends, campaigns, started)
+    return arms.max(axis=0), ends + FOLLOW_UP_DAYS * 86_400e6

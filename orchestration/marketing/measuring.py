@@ -8,6 +8,7 @@ number of days (the panel of satisfaction) are of those who have been followed f
 Here rows become arrays and tables; the statistics are in `models_ml.campaigns`, the reading in `outcomes`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.campaigns.attribution import attribute
+from models_ml.campaigns.means import mean_of_rows, pair_moments
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.posterior import BetaPrior, measured_rates
-from models_ml.campaigns.proportions import share
+from models_ml.campaigns.proportions import share_of_rows
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.lifts import EVERYONE, compare_arms, sequence_of_shares_to_date
@@ -29,6 +31,8 @@ from orchestration.marketing.outcomes import (
     Outcomes,
     campaign_of_subjects,
     flags,
+    numbers,
+    was_member,
     whole_numbers,
 )
 from orchestration.marketing.verdict import Evidence, verdict
@@ -66,6 +70,10 @@ _RESULT_SCHEMA = pa.schema(
         ("conversion_rate", pa.float64()),
         ("conversion_rate_low", pa.float64()),
         ("conversion_rate_high", pa.float64()),
+        ("satisfaction_answers", pa.int64()),
+        ("satisfaction", pa.float64()),
+        ("satisfaction_low", pa.float64()),
+        ("satisfaction_high", pa.float64()),
         ("cost", pa.float64()),
         ("attributed_conversions_last", pa.float64()),
         ("attributed_conversions_linear", pa.float64()),
@@ -76,6 +84,8 @@ _RESULT_SCHEMA = pa.schema(
         ("lift_conversion_high", pa.float64()),
         ("lift_conversion_p_value", pa.float64()),
         ("lift_conversion_p_adjusted", pa.float64()),
+        ("lift_conversion_sequential_low", pa.float64()),
+        ("lift_conversion_sequential_high", pa.float64()),
         ("incremental_conversions", pa.float64()),
         ("incremental_conversions_low", pa.float64()),
         ("incremental_conversions_high", pa.float64()),
@@ -86,6 +96,7 @@ _RESULT_SCHEMA = pa.schema(
         ("sample_ratio_p_value", pa.float64()),
         ("sample_ratio_alarm", pa.bool_()),
         ("detectable_difference", pa.float64()),
+        ("verdict_basis", pa.string()),
         ("verdict", pa.string()),
     ]
 )
@@ -108,6 +119,22 @@ _DAY_SCHEMA = pa.schema(
         ("lift_to_date", pa.float64()),
         ("lift_to_date_low", pa.float64()),
         ("lift_to_date_high", pa.float64()),
+    ]
+)
+_REACH_SCHEMA = pa.schema(
+    [
+        ("scope", pa.string()),
+        ("scope_value", pa.string()),
+        ("currency", pa.string()),
+        ("exposures", pa.int64()),
+        ("people", pa.int64()),
+        ("clicks", pa.int64()),
+        ("click_rate", pa.float64()),
+        ("click_rate_low", pa.float64()),
+        ("click_rate_high", pa.float64()),
+        ("conversions", pa.int64()),
+        ("revenue", pa.float64()),
+        ("cost", pa.float64()),
     ]
 )
 _ATTRIBUTION_SCHEMA = pa.schema(
@@ -175,7 +202,7 @@ from pairs
 order by conversion_key, shown_at, exposure_key
 """
 
-_REACHED = """
+_REACHED = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -202,7 +229,21 @@ flags as (
 
 -- What a contact of the ledger costs stands there, delivered or not.
 priced as (
-    select distinct md5(contact_key) as exposure_key from marketing.past_contact
+    select distinct
+        md5(contact_key) as exposure_key,
+        segment_keys
+    from marketing.past_contact
+),
+
+-- Of what no contact tells of.
+members as (
+    select
+        exposures.exposure_key,
+        list(memberships.segment_key order by memberships.segment_key) as segment_keys
+    from core.fct_exposure as exposures
+    inner join marketing.known_membership as memberships on exposures.user_key = memberships.user_key
+    where exposures.arm = 'treatment' and {was_member("exposures.shown_at")}
+    group by all
 )
 
 select
@@ -215,14 +256,52 @@ select
     coalesce(flags.is_converted, false) as is_converted,
     coalesce(flags.is_dismissed, false) as is_dismissed,
     coalesce(flags.is_unsubscribed, false) as is_unsubscribed,
-    if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost
+    if(priced.exposure_key is null, campaigns.cost_per_exposure, 0) as cost,
+    coalesce(exposures.channel, campaigns.channel) as channel,
+    coalesce(priced.segment_keys, members.segment_keys) as segment_keys
 from core.fct_exposure as exposures
 inner join campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
 left join flags on exposures.exposure_key = flags.exposure_key
 left join priced on exposures.exposure_key = priced.exposure_key
+left join members on exposures.exposure_key = members.exposure_key
 cross join runs
 where exposures.arm = 'treatment' and exposures.shown_at <= runs.as_of
 order by exposures.exposure_key
+"""
+
+# One person may be shown many: what they answer to one says what they answer to the next.
+_BY_PERSON = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+told as (
+    select
+        responses.exposure_key,
+        count(*) as answers,
+        {exact_sum("responses.value")} as value
+    from core.fct_response as responses
+    cross join runs
+    where
+        responses.response_type = 'satisfaction'
+        and responses.value is not null
+        and responses.occurred_at <= runs.as_of
+    group by all
+)
+
+select
+    exposures.campaign_key,
+    exposures.user_key,
+    cast(count(*) as double) as exposures,
+    cast(count(*) filter (where exposures.is_clicked) as double) as clicks,
+    cast(count(*) filter (where exposures.is_converted) as double) as conversions,
+    cast(coalesce(sum(told.answers), 0) as double) as satisfaction_answers,
+    coalesce({exact_sum("told.value")}, 0) as satisfaction
+from exposure as exposures
+inner join total as totals on exposures.campaign_key = totals.campaign_key
+left join told on exposures.exposure_key = told.exposure_key
+group by all
+order by exposures.campaign_key, exposures.user_key
 """
 
 _SHOWN_DAYS = f"""
@@ -303,16 +382,12 @@ inner join campaign as campaigns on days.campaign_key = campaigns.campaign_key
 order by days.campaign_key, days.date
 """
 
-_PLANNED_CONTROL = """
-case
-    when subjects.is_promised
-        then 1 - (1 - campaigns.global_holdout) * (1 - coalesce(campaigns.holdout_share, 0.1))
-    else coalesce(campaigns.holdout_share, 0)
-end
-"""
-
 _TOTALS = f"""
-with exposed as (
+with runs as (
+    select as_of from raw.run
+),
+
+exposed as (
     select
         campaign_key,
         count(*) as exposures,
@@ -352,7 +427,8 @@ people as (
         count(*) filter (where outcomes.is_reached) as people_reached,
         count(*) filter (where subjects.is_in_both_arms) as people_in_both_arms,
         count(*) filter (where not subjects.is_treated and outcomes.is_reached) as held_out_people_exposed,
-        {exact_sum(_PLANNED_CONTROL)} / count(*) as planned_control_share
+        {exact_sum("1 - coalesce(subjects.propensity, 1 - campaigns.holdout_share, 1)")} / count(*) as planned_control_share,
+        bool_and(subjects.is_followed_through) as is_followed_through
     from subject as subjects
     inner join outcome as outcomes on subjects.subject = outcomes.subject
     inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
@@ -373,6 +449,9 @@ select
     people.people_in_both_arms,
     people.held_out_people_exposed,
     people.planned_control_share,
+    -- Who stops a campaign for what it seems to cause has looked: its end is that of its row.
+    coalesce(people.is_followed_through and campaigns.ends_at + interval {FOLLOW_UP_DAYS} day <= runs.as_of, false)
+        as is_complete,
     coalesce(exposed.exposures, 0) as exposures,
     coalesce(exposed.clicks, 0) as clicks,
     coalesce(exposed.dismissals, 0) as dismissals,
@@ -385,6 +464,7 @@ select
     if(campaigns.currency is null, null, coalesce(credited.revenue, 0)) as attributed_revenue,
     campaigns.value_per_conversion
 from people
+cross join runs
 inner join campaign as campaigns on people.campaign_key = campaigns.campaign_key
 left join exposed on people.campaign_key = exposed.campaign_key
 left join spent on people.campaign_key = spent.campaign_key
@@ -392,7 +472,7 @@ left join credited on people.campaign_key = credited.campaign_key
 order by campaigns.campaign_key
 """
 
-# Exposures and answers by kind and segment of the person when it was shown, cells without any included.
+# Exposures and answers by kind and segment of the person when contact was decided or, by others, shown; cells without any included.
 _CELLS = """
 with runs as (
     select as_of from raw.run
@@ -418,6 +498,7 @@ shown as (
         exposures.exposure_key,
         exposures.user_key,
         exposures.shown_at,
+        exposures.segment_keys,
         exposures.is_clicked as click,
         exposures.is_converted or converting.exposure_key is not null as conversion,
         exposures.is_dismissed as dismiss,
@@ -432,17 +513,9 @@ shown as (
 placed as (
     select
         shown.*,
-        memberships.segment_key
+        segments.segment_key
     from shown
-    inner join marketing.known_membership as memberships on shown.user_key = memberships.user_key
-    inner join segments on memberships.segment_key = segments.segment_key
-    where
-        case
-            when starts_with(memberships.segment_key, 'potential:') then memberships.is_current
-            else
-                memberships.entered_at <= shown.shown_at
-                and (memberships.exited_at is null or memberships.exited_at > shown.shown_at)
-        end
+    inner join segments on list_contains(shown.segment_keys, segments.segment_key)
     union all
     select
         shown.*,
@@ -476,6 +549,90 @@ group by cells.kind, cells.segment_key
 order by cells.kind, cells.segment_key
 """
 
+# What was shown and what contacts cost, by each scope that a person and campaign are in; money of one currency.
+_REACH_BY_PERSON = f"""
+with runs as (
+    select as_of from raw.run
+),
+
+credits as (
+    select
+        credits.exposure_key,
+        {exact_sum("credits.linear * credits.amount")} as revenue
+    from credit as credits
+    inner join campaign as campaigns
+        on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
+    group by all
+),
+
+-- What a contact costs counts from its day on, shown or not.
+parts as (
+    select
+        exposures.campaign_key,
+        exposures.channel,
+        exposures.segment_keys,
+        exposures.user_key,
+        1 as exposures,
+        cast(exposures.is_clicked as integer) as clicks,
+        cast(exposures.is_converted as integer) as conversions,
+        credits.revenue,
+        exposures.cost
+    from exposure as exposures
+    left join credits on exposures.exposure_key = credits.exposure_key
+    union all
+    select
+        contacts.campaign_key,
+        contacts.channel,
+        contacts.segment_keys,
+        contacts.user_key,
+        0,
+        0,
+        0,
+        null,
+        contacts.cost
+    from marketing.past_contact as contacts
+    cross join runs
+    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
+),
+
+scoped as (
+    select
+        parts.*,
+        campaigns.currency,
+        unnest(
+            [
+                {{'scope': 'all', 'scope_value': '{EVERYONE}'}},
+                {{'scope': 'campaign', 'scope_value': parts.campaign_key}},
+                {{'scope': 'kind', 'scope_value': campaigns.kind}},
+                {{'scope': 'channel', 'scope_value': parts.channel}}
+            ]
+            || list_transform(
+                coalesce(parts.segment_keys, []),
+                lambda segment_key: {{'scope': 'segment', 'scope_value': segment_key}}
+            ),
+            recursive := true
+        )
+    from parts
+    inner join campaign as campaigns on parts.campaign_key = campaigns.campaign_key
+)
+
+select
+    dense_rank() over (order by scope, scope_value, currency) - 1 as cell,
+    scope,
+    scope_value,
+    currency,
+    user_key,
+    cast(sum(exposures) as double) as exposures,
+    cast(sum(clicks) as double) as clicks,
+    cast(sum(conversions) as double) as conversions,
+    if(currency is null, null, coalesce({exact_sum("revenue")}, 0)) as revenue,
+    coalesce({exact_sum("cost")}, 0) as cost
+from scoped
+where scope_value is not null
+group by scope, scope_value, currency, user_key
+order by cell, user_key
+"""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -487,6 +644,7 @@ class Measured:
         lift: One row per scope, its value, measure and method.
         attribution: One row per conversion and exposure that it is credited to.
         rate: One row per kind of campaign, segment and answer.
+        reach: One row per scope, its value and currency, with what was shown, answered and spent.
     """
 
     result: pa.Table
@@ -494,6 +652,7 @@ class Measured:
     lift: pa.Table
     attribution: pa.Table
     rate: pa.Table
+    reach: pa.Table
 
 
 def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
@@ -516,6 +675,9 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
             days = connection.execute(_SHOWN_DAYS).to_arrow_table()
             with registered(connection, day=days):
                 totals = connection.execute(_TOTALS).to_arrow_table()
+            with registered(connection, total=totals):
+                people = connection.execute(_BY_PERSON).to_arrow_table()
+            reach = connection.execute(_REACH_BY_PERSON).to_arrow_table()
             cells = connection.execute(
                 _CELLS,
                 {
@@ -527,11 +689,12 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
             ).to_arrow_table()
     lift = compare_arms(known)
     return Measured(
-        result=_result(totals, lift),
+        result=_result(totals, people, lift),
         day=_day(days, known),
         lift=lift,
         attribution=attribution,
         rate=_rate(cells),
+        reach=_reach(reach),
     )
 
 
@@ -542,7 +705,7 @@ def write_measurement(connection: duckdb.DuckDBPyConnection, measured: Measured)
         connection: To the build file, open for writing.
         measured: From `measure`.
     """
-    for name in ("result", "day", "lift", "attribution", "rate"):
+    for name in ("result", "day", "lift", "attribution", "rate", "reach"):
         replace_table(connection, f"{SCHEMA}.measured_{name}", getattr(measured, name))
 
 
@@ -560,7 +723,7 @@ def _attribution(pairs: pa.Table) -> pa.Table:
     return rows.select(_ATTRIBUTION_SCHEMA.names).cast(_ATTRIBUTION_SCHEMA)
 
 
-def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
+def _result(totals: pa.Table, people: pa.Table, lift: pa.Table) -> pa.Table:
     """Each campaign with its lift of conversion, what that amounts to, and what is to be made of it."""
     rows = totals.to_pylist()
     lifts = {
@@ -569,40 +732,45 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
         if row["scope"] == "campaign"
     }
     found = []
-    for row in rows:
+    for row, answers in zip(rows, _answers(totals["campaign_key"].to_pylist(), people), strict=True):
         key = row["campaign_key"]
         conversion = lifts.get((key, "conversion", "newcombe"), {})
+        sequential = lifts.get((key, "conversion", "sequential"), {})
+        basis = conversion if row["is_complete"] else sequential
         revenue = lifts.get((key, "revenue", "student"), {})
         reached = row["people_treatment"]
-        row |= _with_interval("click_rate", row["clicks"], row["exposures"])
-        row |= _with_interval("conversion_rate", row["conversions"], row["exposures"])
+        row |= answers
         row |= {
             "lift_conversion": conversion.get("difference"),
             "lift_conversion_low": conversion.get("ci_low"),
             "lift_conversion_high": conversion.get("ci_high"),
             "lift_conversion_p_value": conversion.get("p_value"),
             "lift_conversion_p_adjusted": conversion.get("p_adjusted"),
+            "lift_conversion_sequential_low": sequential.get("ci_low"),
+            "lift_conversion_sequential_high": sequential.get("ci_high"),
         }
         for name, source in (("incremental_conversions", conversion), ("incremental_revenue", revenue)):
             for suffix, part in (("", "difference"), ("_low", "ci_low"), ("_high", "ci_high")):
-                row[name + suffix] = None if source.get(part) is None else source[part] * source["people_treatment"]
+                row[name + suffix] = _of_everyone(source, part)
         row["return_on_cost"] = _return_on_cost(row)
         row |= _sample_ratio(row)
         row["detectable_difference"] = _detectable(row, conversion)
+        row["verdict_basis"] = "fixed_horizon" if row["is_complete"] else "sequential"
         row["verdict"] = verdict(
             Evidence(
+                is_complete=row["is_complete"],
                 people_treatment=reached,
                 people_control=row["people_control"],
                 planned_control_share=row["planned_control_share"],
                 sample_ratio_p_value=row["sample_ratio_p_value"],
                 sample_ratio_alarm=row["sample_ratio_alarm"],
                 is_measured=bool(conversion),
-                difference=conversion.get("difference"),
-                incremental=row["incremental_conversions"],
-                low=row["incremental_conversions_low"],
-                high=row["incremental_conversions_high"],
-                p_value=conversion.get("p_value"),
-                p_adjusted=conversion.get("p_adjusted"),
+                difference=basis.get("difference"),
+                incremental=_of_everyone(basis, "difference"),
+                low=_of_everyone(basis, "ci_low"),
+                high=_of_everyone(basis, "ci_high"),
+                p_value=basis.get("p_value"),
+                p_adjusted=basis.get("p_adjusted"),
                 return_on_cost=row["return_on_cost"],
                 detectable_difference=row["detectable_difference"],
                 held_out_people_exposed=row["held_out_people_exposed"],
@@ -612,12 +780,60 @@ def _result(totals: pa.Table, lift: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(found, _RESULT_SCHEMA)
 
 
-def _with_interval(name: str, successes: int, rows: int) -> dict[str, float | None]:
-    """A share of exposures with Wilson's interval; nothing without exposures."""
-    if not rows:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    found = share(successes, rows)
-    return {name: float(found.value), f"{name}_low": float(found.low), f"{name}_high": float(found.high)}
+def _of_everyone(lift: dict[str, Any], part: str) -> float | None:
+    """A part of a lift times the treated people who are compared."""
+    return None if lift.get(part) is None else float(lift[part] * lift["people_treatment"])
+
+
+def _answers(campaign_keys: list[str], people: pa.Table) -> Iterator[dict[str, float | None]]:
+    """What people answered to exposures, by campaign; what is not known is None.
+
+    Args:
+        campaign_keys: The campaigns, in the order of the rows that come back.
+        people: Rows of `_BY_PERSON`.
+    """
+    place = {key: number for number, key in enumerate(campaign_keys)}
+    campaign = np.array([place[key] for key in people["campaign_key"].to_pylist()], dtype=np.int64)
+    exposures, told = numbers(people, "exposures"), numbers(people, "satisfaction_answers")
+    found = {
+        name: share_of_rows(pair_moments(numbers(people, answer), exposures, campaign, len(place)))
+        for name, answer in (("click_rate", "clicks"), ("conversion_rate", "conversions"))
+    }
+    who = told > 0
+    satisfaction = pair_moments(numbers(people, "satisfaction")[who], told[who], campaign[who], len(place))
+    found["satisfaction"] = mean_of_rows(satisfaction)
+    columns = {
+        name + end: pa.array(getattr(interval, part), from_pandas=True)
+        for name, interval in found.items()
+        for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    columns["satisfaction_answers"] = pa.array(np.bincount(campaign, told, len(place)), pa.int64())
+    yield from pa.table(columns).to_pylist()
+
+
+def _reach(people: pa.Table) -> pa.Table:
+    """Rows of `_REACH_BY_PERSON` added up over people."""
+    cell = whole_numbers(people, "cell")
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    exposures, clicks = numbers(people, "exposures"), numbers(people, "clicks")
+    shown = exposures > 0
+    rate = share_of_rows(pair_moments(clicks[shown], exposures[shown], cell[shown], len(first)))
+    found = people.select(["scope", "scope_value", "currency"]).take(pa.array(first))
+    counted = {
+        name: np.bincount(cell, numbers(people, name), len(first)) for name in ("conversions", "revenue", "cost")
+    }
+    for name, values in (
+        ("exposures", np.bincount(cell, exposures, len(first))),
+        ("people", np.bincount(cell, shown, len(first))),
+        ("clicks", np.bincount(cell, clicks, len(first))),
+        *(
+            (f"click_rate{end}", getattr(rate, part))
+            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        ),
+        *counted.items(),
+    ):
+        found = found.append_column(name, pa.array(values, from_pandas=True))
+    return found.select(_REACH_SCHEMA.names).cast(_REACH_SCHEMA)
 
 
 def _return_on_cost(row: dict[str, Any]) -> float | None:

@@ -27,6 +27,23 @@ LOOK_BACK_DAYS = 14
 # A response within this time of a purchase tells of the purchase.
 _SAME_CONVERSION = "interval 1 day"
 
+
+def was_member(moment: str) -> str:
+    """SQL of whether a row of known_membership, `memberships`, is a stay that is known to have held at a moment.
+
+    Only lifecycle and value have a history. Of the others membership is as of now, and by now whoever bought has left the segment
+    of those who might: among its members of today hardly anybody ever converts.
+
+    Args:
+        moment: SQL of the moment.
+    """
+    return f"""(
+    split_part(memberships.segment_key, ':', 1) in ('lifecycle', 'value')
+    and memberships.entered_at <= {moment}
+    and (memberships.exited_at is null or memberships.exited_at > {moment})
+)"""
+
+
 _CAMPAIGNS = """
 with runs as (
     select as_of from raw.run
@@ -43,12 +60,6 @@ followed as (
 selling as (
     select distinct purchases.domain
     from core.fct_purchase as purchases
-),
-
-holdouts as (
-    select coalesce(max(amount), 0) as global_holdout
-    from seeds.campaign_limits
-    where limit_kind = 'global_holdout' and is_active
 )
 
 select
@@ -64,7 +75,6 @@ select
     coalesce(cast(campaigns.cost_per_exposure as double), 0) as cost_per_exposure,
     cast(campaigns.value_per_conversion as double) as value_per_conversion,
     campaigns.holdout_share,
-    holdouts.global_holdout,
     campaigns.starts_at,
     campaigns.ends_at,
     followed.campaign_key is not null as is_control_followed,
@@ -72,7 +82,6 @@ select
 from core.dim_campaign as campaigns
 left join followed on campaigns.campaign_key = followed.campaign_key
 left join selling on campaigns.target_platform = selling.domain
-cross join holdouts
 order by campaigns.campaign_key
 """
 
@@ -91,6 +100,7 @@ contacts as (
         contacts.channel,
         contacts.not_before as started_at,
         contacts.segment_keys,
+        contacts.propensity,
         true as is_promised
     from marketing.past_contact as contacts
     cross join runs
@@ -102,6 +112,7 @@ contacts as (
         exposures.arm,
         exposures.channel,
         exposures.shown_at,
+        null,
         null,
         false
     from core.fct_exposure as exposures
@@ -130,7 +141,7 @@ started as (
         ) = 1
 ),
 
--- Of the families with a history the segments at the start, of the others those of now.
+-- Contacts of the ledger have their segments with them.
 members as (
     select
         started.campaign_key,
@@ -138,14 +149,7 @@ members as (
         list(memberships.segment_key order by memberships.segment_key) as segment_keys
     from started
     inner join marketing.known_membership as memberships on started.user_key = memberships.user_key
-    where
-        case
-            when split_part(memberships.segment_key, ':', 1) in ('lifecycle', 'value')
-                then
-                    memberships.entered_at <= started.started_at
-                    and (memberships.exited_at is null or memberships.exited_at > started.started_at)
-            else memberships.is_current
-        end
+    where {was_member}
     group by all
 )
 
@@ -161,6 +165,8 @@ select
     started.started_at + interval {follow_up} day <= runs.as_of as is_followed_through,
     coalesce(started.segment_keys, members.segment_keys, cast([] as varchar[])) as segment_keys,
     started.is_promised,
+    -- Of the lot that fell on them then; limits and briefs of today may hold out another share.
+    started.propensity,
     arms.is_in_both_arms
 from started
 inner join arms on started.campaign_key = arms.campaign_key and started.user_key = arms.user_key
@@ -427,7 +433,9 @@ def read_outcomes(connection: duckdb.DuckDBPyConnection) -> Outcomes:
     """
     days = {"follow_up": FOLLOW_UP_DAYS, "look_back": LOOK_BACK_DAYS}
     campaigns = connection.execute(_CAMPAIGNS).to_arrow_table()
-    subjects = connection.execute(_SUBJECTS.format(**days)).to_arrow_table()
+    subjects = connection.execute(
+        _SUBJECTS.format(was_member=was_member("started.started_at"), **days)
+    ).to_arrow_table()
     with registered(connection, campaign=campaigns, subject=subjects):
         conversions = connection.execute(_CONVERSIONS).to_arrow_table()
         with registered(connection, conversion=conversions):

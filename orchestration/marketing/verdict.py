@@ -1,6 +1,8 @@
 """One sentence about a campaign, for someone who has to decide whether to repeat it.
 
-Holds the words and what they may claim; the figures come from `measuring`.
+Holds the words and what they may claim; the figures come from `measuring`. The sentence is said anew by every run, so while a
+campaign is measured its interval has to be one that holds however often it is looked at; the sharper one of a single look is for
+the end.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ class Evidence:
     """What is known about what a campaign caused.
 
     Attributes:
+        is_complete: Whether the campaign is over and everyone was followed through; else it is looked at while it is measured.
         people_treatment: People who were to be contacted.
         people_control: People who were held out.
         planned_control_share: Share that was to be held out, in [0, 1].
@@ -22,15 +25,16 @@ class Evidence:
         is_measured: Whether conversions are recorded for both arms.
         difference: Lift of conversion, as a share; None if there is none.
         incremental: Conversions more than without the campaign.
-        low: Lower bound of them.
+        low: Lower bound of them: of one look if `is_complete`, else of all looks together.
         high: Upper bound.
-        p_value: Of no difference.
-        p_adjusted: The same over all campaigns.
+        p_value: Of no difference, likewise.
+        p_adjusted: The same over the campaigns that were measured in the same time.
         return_on_cost: Worth of what was caused over its cost; None if not known.
         detectable_difference: Smallest lift that would have been found mostly, as a share.
         held_out_people_exposed: Held-out people who were exposed all the same.
     """
 
+    is_complete: bool
     people_treatment: int
     people_control: int
     planned_control_share: float
@@ -78,16 +82,18 @@ def _sentence(found: Evidence) -> str:
         return "Cannot be measured: conversions of the held-out are recorded neither by the channel nor as purchases."
     if found.p_adjusted is None or found.p_value is None or found.incremental is None:
         return "No proof yet: too few people to tell."
+    so_far = "" if found.is_complete else " so far"
     if found.p_adjusted < _LEVEL and found.low > 0:
-        return f"Causes about {_span(found.incremental, found.low, found.high)} more conversions than without{_worth(found)}."
+        span = _span(found.incremental, found.low, found.high)
+        return f"Causes about {span} more conversions{so_far} than without{_worth(found)}."
     if found.p_adjusted < _LEVEL and found.high < 0:
-        return (
-            f"Costs conversions: about {_span(-found.incremental, -found.high, -found.low)} fewer than without; stop it or "
-            "change whom it reaches."
-        )
-    seen = f"a difference of {found.incremental:+.0f} conversions ({found.low:+.0f} to {found.high:+.0f})"
+        span = _span(-found.incremental, -found.high, -found.low)
+        return f"Costs conversions: about {span} fewer{so_far} than without; stop it or change whom it reaches."
+    seen = f"a difference of {found.incremental:+.0f} conversions ({found.low:+.0f} to {found.high:+.0f}){so_far}"
     if found.p_value < _LEVEL:
         return f"No proof yet: {seen}; among as many campaigns as these, one such by chance is no surprise."
+    if not found.is_complete:
+        return f"No proof yet: {seen} may be chance; this range holds on any day it is looked at, at the end a narrower one does."
     if found.detectable_difference is None:
         return f"No proof yet: {seen} may be chance."
     return (

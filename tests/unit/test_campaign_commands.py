@@ -59,17 +59,24 @@ RESULT: dict[str, Any] = {
     "clicks": 5,
     "conversions": 2,
     "unsubscribes": 1,
+    "click_rate": 5 / 12,
+    "click_rate_low": 0.19,
+    "click_rate_high": 0.68,
+    "satisfaction_answers": 37,
+    "satisfaction": 4.214,
+    "satisfaction_low": 3.9,
+    "satisfaction_high": 4.55,
+    "attributed_conversions_last": 3.0,
+    "attributed_conversions_linear": 2.5,
+    "attributed_conversions_position": 2.75,
     "attributed_revenue": 19.9,
     "cost": 1013.4211,
-    "incremental_conversions": 68.93,
-    "incremental_conversions_low": 37.75,
-    "incremental_conversions_high": 90.4,
+    "incremental_conversions": 174.1,
     "incremental_revenue": 2765.6,
-    "incremental_revenue_low": -983.2,
-    "incremental_revenue_high": 4548.4,
     "return_on_cost": 0.8162,
     "sample_ratio_p_value": 0.3,
     "sample_ratio_alarm": False,
+    "verdict_basis": "fixed_horizon",
 }
 PLANNED: dict[str, Any] = {
     "state": "planned",
@@ -118,13 +125,15 @@ def home(tmp_path: Path) -> Path:
                 expected_incremental_conversions double, detectable_difference double
             );
             create table marketing.campaign_result (
-                campaign_key varchar, verdict varchar, currency varchar, people_treatment integer, people_reached integer,
-                people_control integer, people_in_both_arms integer, held_out_people_exposed integer, exposures bigint,
-                clicks bigint, conversions bigint, unsubscribes bigint, attributed_revenue double,
-                cost double, incremental_conversions double, incremental_conversions_low double,
-                incremental_conversions_high double, incremental_revenue double, incremental_revenue_low double,
-                incremental_revenue_high double, return_on_cost double, sample_ratio_p_value double,
-                sample_ratio_alarm boolean
+                campaign_key varchar, verdict varchar, verdict_basis varchar, currency varchar, people_treatment integer,
+                people_reached integer, people_control integer, people_in_both_arms integer,
+                held_out_people_exposed integer, exposures bigint, clicks bigint, conversions bigint, unsubscribes bigint,
+                click_rate double, click_rate_low double, click_rate_high double, satisfaction_answers bigint,
+                satisfaction double, satisfaction_low double, satisfaction_high double,
+                attributed_conversions_last double, attributed_conversions_linear double,
+                attributed_conversions_position double, attributed_revenue double, cost double,
+                incremental_conversions double, incremental_revenue double, return_on_cost double,
+                sample_ratio_p_value double, sample_ratio_alarm boolean
             );
             create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar, reason varchar);
             insert into marketing.eligibility values
@@ -150,8 +159,11 @@ def home(tmp_path: Path) -> Path:
             ) as plan(campaign_key, state, problem, first_date, last_date, currency, budget, spent);
             insert into marketing.lift values
                 ('campaign', 'old', 'conversion', 'newcombe', 0.0276, 0.1328, 0.1052, 0.0576, 0.138, 145, 1655),
+                ('campaign', 'old', 'revenue', 'student', 0.4, 2.07, 1.67, -0.594, 2.748, 145, 1655),
+                ('campaign', 'old', 'revenue', 'sequential', 0.4, 2.07, 1.67, -1.6, 4.9, 145, 1655),
+                ('campaign', 'old', 'revenue', 'welch', 0.4, 2.07, 1.67, 1.6, 1.7, 145, 1655),
                 ('campaign', 'now', 'conversion', 'newcombe', 0.5, 0.5, 0.0, -0.1, 0.1, 10, 10),
-                ('campaign', 'old', 'conversion', 'sequential', 0.9, 0.9, 0.0, -0.1, 0.1, 10, 10);
+                ('campaign', 'old', 'conversion', 'sequential', 0.0276, 0.1328, 0.1052, -0.01, 0.21, 145, 1655);
             """
         )
         insert(connection, "marketing.campaign_result", **RESULT)
@@ -391,34 +403,46 @@ def test_a_campaign_is_shown_with_its_result_rounded_and_the_verdict_first(
 ) -> None:
     assert shown(home, "old", capsys) == [
         "old  The old one",
-        "  kind          cross ad, film -> knowledge",
-        "  channel       email",
-        "  days          2026-01-01 to 2026-02-01",
+        "  kind          cross ad by email, film -> knowledge",
+        "  days          2026-01-01 to 2026-02-01; 20% of the people held out",
         "  status        ended; 99.50 of 100.00 USD spent",
-        "  held out      20% of the people",
         "",
-        "Result, with 95 % intervals in brackets",
+        "Result, in brackets 95 % intervals for one look, at the end",
         "  No proof yet: too few people.",
-        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
-        "  answers       12 shown: 5 clicks, 2 conversions reported, 1 unsubscribed; 19.90 USD attributed",
-        "  conversion    13.28% of 1,655 against 2.76% of 145 held out, as far as it is recorded",
-        "  lift          +10.52 percentage points (+5.76 to +13.80)",
-        "  caused        69 conversions (38 to 90) and 2,766 USD of revenue (-983 to 4,548)",
+        "  lift          +10.52 percentage points (+5.76 to +13.80): 13.28% convert, of the held out 2.76%",
+        "  caused        174 conversions (95 to 228) and 2,766 USD of revenue (-983 to 4,548)",
         "  cost          1,013.42 USD; return 0.8 times that, with a conversion worth 12.00 USD",
+        "",
+        "Counted, caused or not",
+        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
+        "  answers       12 shown: 5 clicks (41.7%; 19.0% to 68.0%), 2 conversions reported, 1 unsubscribed",
+        "  attributed    3.0 conversions (last), 2.5 (linear), 2.8 (position); 19.90 USD (linear)",
+        "  satisfaction  4.21 (3.90 to 4.55) on average of 37 answers",
     ]
+
+
+def test_while_a_campaign_is_measured_it_is_shown_with_the_intervals_of_all_looks(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(home, "marketing.campaign_result", "old", verdict_basis="sequential")
+    lines = shown(home, "old", capsys)
+    assert "Result so far, in brackets 95 % intervals that hold whenever they are read" in lines
+    assert "  lift          +10.52 percentage points (-1.00 to +21.00): 13.28% convert, of the held out 2.76%" in lines
+    assert "  caused        174 conversions (-17 to 348) and 2,766 USD of revenue (-2,648 to 8,110)" in lines
+    assert campaign(home, "list", "--json") == 0
+    listed = {one["campaign_key"]: one["verdict_basis"] for one in json.loads(capsys.readouterr().out)}
+    assert listed == {"old": "sequential", "now": None, "seen": None}
 
 
 def test_a_campaign_is_shown_with_what_is_planned_for_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(home, "marketing.campaign_plan", "now", **PLANNED, competes_with=[])
     lines = shown(home, "now", capsys)
-    assert lines[4:] == [
+    assert lines[3:] == [
         "  status        planned; 0.00 of 100.00 USD spent",
-        "  held out      20% of the people",
         "",
         "Plan",
         "  people        1,969 in the segment; 986 may be contacted, 313 more are held out",
-        "  contacts      1,367 to 209 people, 2026-03-02 to 2026-03-08",
-        "  cost          3.67 of 1,016.50 USD left",
+        "  contacts      1,367 to 209 people, 2026-03-02 to 2026-03-08, for 3.67 of 1,016.50 USD left",
         "  expected      75.3 conversions, 27.9 of them caused",
         "  can be shown  a rise of 15.87 percentage points or more",
     ]
@@ -454,28 +478,30 @@ def test_what_speaks_against_a_result_is_shown_only_where_it_is_so(
 
 
 def test_what_is_not_known_of_a_campaign_is_left_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = {name: None for name in RESULT if name.startswith(("incremental", "return"))}
+    nothing = {name: None for name in RESULT if name.startswith(("incremental", "return", "satisfaction"))}
     change(home, "marketing.campaign_result", "old", **nothing, currency=None, attributed_revenue=None)
     with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
         connection.execute("update marketing.lift set ci_low = null, ci_high = null")
-    assert shown(home, "old", capsys)[-2:] == [
-        "  lift          +10.52 percentage points",
-        "  cost          1,013.42",
-    ]
+    lines = shown(home, "old", capsys)
+    lift = "  lift          +10.52 percentage points: 13.28% convert, of the held out 2.76%"
+    assert lines[lines.index(lift) + 1] == "  cost          1,013.42"
     change(home, "core.dim_campaign", "old", value_per_conversion=None)
     change(home, "marketing.campaign_result", "old", incremental_revenue=99.6, return_on_cost=2.0)
     with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
         connection.execute("delete from marketing.lift")
-    assert shown(home, "old", capsys)[-4:] == [
-        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
-        "  answers       12 shown: 5 clicks, 2 conversions reported, 1 unsubscribed",
+    assert shown(home, "old", capsys)[-7:] == [
         "  caused        100 of revenue",
         "  cost          1,013.42; return 2.0 times that, by revenue",
+        "",
+        "Counted, caused or not",
+        "  people        1,655 to be contacted, 1,650 reached; 145 held out",
+        "  answers       12 shown: 5 clicks (41.7%; 19.0% to 68.0%), 2 conversions reported, 1 unsubscribed",
+        "  attributed    3.0 conversions (last), 2.5 (linear), 2.8 (position)",
     ]
     assert shown(home, "seen", capsys) == [
         "seen  seen",
-        "  status        refused",
         "  held out      20% of the people",
+        "  status        refused",
         "",
         "Plan",
         "  problem       Known from exposures only.",
@@ -487,11 +513,9 @@ def test_a_campaign_that_waits_for_a_run_is_shown_by_its_row(home: Path, capsys:
     assert campaign(home, "pause", "now") == 0
     capsys.readouterr()
     assert shown(home, "zhiying-p-1a2b3c4d", capsys)[1:] == [
-        "  kind          joint promotion, film -> knowledge",
-        "  channel       email",
-        "  days          2026-03-04 to 2026-03-31",
+        "  kind          joint promotion by email, film -> knowledge",
+        "  days          2026-03-04 to 2026-03-31; 30% of the people held out",
         "  status        approved, waits for a run; 7.80 USD to spend",
-        "  held out      30% of the people",
     ]
     assert "  status        paused, waits for a run; 0.00 of 100.00 USD spent" in shown(home, "now", capsys)
     change(home, "marketing.campaign_plan", "old", state="not_approved")
@@ -506,6 +530,7 @@ def test_what_is_shown_of_a_campaign_fits_a_screen(home: Path, capsys: pytest.Ca
     change(home, "marketing.campaign_plan", "old", **full)
     lines = shown(home, "old", capsys)
     assert max(map(len, lines)) <= 100
+    assert "  competes with zhiying-p-00000000, zhiying-p-00000001, zhiying-p-00000002 and 3 more" in lines
     assert len(lines) <= 24
 
 

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dagster import AssetMaterialization, DagsterInstance, MetadataValue
+
+from orchestration.marketing import charts
 from orchestration.run_report import render_report, write_report
 
 SUMMARY: dict[str, Any] = {
@@ -89,8 +92,33 @@ def test_each_end_of_a_run_has_its_headline() -> None:
 
 
 def test_a_run_that_has_never_published_has_a_page_too(tmp_path: Path) -> None:
-    file = write_report(tmp_path / "run.html", {**SUMMARY, "succeeded": False, "publication": None})
+    with DagsterInstance.ephemeral() as instance:
+        file = write_report(tmp_path / "run.html", {**SUMMARY, "succeeded": False, "publication": None}, instance)
     assert "No publication yet" in file.read_text()
+    assert "as last measured" not in file.read_text()
+
+
+def test_a_page_holds_the_newest_pictures_of_campaigns_that_there_are(tmp_path: Path) -> None:
+    def drawn(picture: bytes | None) -> MetadataValue[Any]:
+        return charts.as_metadata("any", picture, "Nothing to draw yet.")
+
+    with DagsterInstance.ephemeral() as instance:
+        for table, metadata in (
+            ("measured_result", {"lift": drawn(b"old lift")}),
+            ("measured_result", {"lift": drawn(b"lift"), "reach": drawn(b"reach")}),
+            ("measured_day", {"budget": drawn(b"budget")}),
+            ("measured_lift", {"reliability": drawn(None)}),
+            ("measured_policy", {"policies": drawn(b"policies"), "qini": drawn(b"qini")}),
+        ):
+            instance.report_runless_asset_event(AssetMaterialization(["marketing", table], metadata=metadata))
+        file = write_report(tmp_path / "run.html", {**SUMMARY, "publication": None}, instance)
+    held = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', file.read_text())
+    assert [(shows, base64.b64decode(picture)) for shows, picture in held] == [
+        ("What each campaign caused", b"lift"),
+        ("Budget spent to date", b"budget"),
+        ("How far campaigns reach", b"reach"),
+        ("Whom contact moves", b"qini"),
+    ]
 
 
 def test_a_page_shows_proposed_campaigns_as_rows_to_copy() -> None:

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chi2_contingency
 
-from models_ml.campaigns.proportions import difference_of_shares, share
+from models_ml.campaigns.means import pair_moments
+from models_ml.campaigns.proportions import difference_of_shares, share, share_of_rows
 
 ARM = st.integers(1, 5000).flatmap(lambda people: st.tuples(st.integers(0, people), st.just(people)))
 
@@ -79,3 +80,36 @@ def test_many_cells_at_once_are_each_cell_alone():
 def test_counts_that_are_none_are_refused(done, people, message):
     with pytest.raises(ValueError, match=message):
         share(done, people)
+
+
+def of_one(successes, rows):
+    return share_of_rows(pair_moments(np.array(successes, float), np.array(rows, float), np.zeros(len(rows), int), 1))
+
+
+def test_with_one_row_a_person_a_share_of_rows_is_a_share_of_people():
+    found, expected = of_one([1, 0, 0, 1, 0, 0, 0], [1] * 7), share(2, 7)
+    assert (found.value[0], found.low[0], found.high[0]) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_where_nobody_or_everybody_answers_each_person_says_as_much_as_one_row():
+    for done in (0, 1):
+        found, expected = of_one([5 * done, 3 * done, 4 * done], [5, 3, 4]), share(3 * done, 3)
+        assert (found.low[0], found.high[0]) == pytest.approx((expected.low, expected.high))
+    alone, expected = of_one([9], [9]), share(1, 1)
+    assert (alone.low[0], alone.high[0]) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(share_of_rows(pair_moments(np.zeros(0), np.zeros(0), np.zeros(0, int), 1)).low[0])
+
+
+def test_a_share_of_rows_covers_the_truth_where_people_differ_and_has_bounds_of_a_share():
+    generator = np.random.default_rng(0)
+    worlds, people, truth = 1000, 50, 0.1
+    rows = 1 + generator.poisson(2, (worlds, people))
+    done = generator.binomial(rows, generator.beta(0.2, 1.8, (worlds, people)))
+    world = np.repeat(np.arange(worlds), people)
+    found = share_of_rows(pair_moments(done.ravel().astype(float), rows.ravel().astype(float), world, worlds))
+    rows_as_people = share(done.sum(axis=1), rows.sum(axis=1))
+    covered, falsely = (((one.low <= truth) & (truth <= one.high)).mean() for one in (found, rows_as_people))
+    assert falsely < 0.9
+    assert 0.93 < covered < 0.97
+    assert (found.low >= 0).all()
+    assert (found.high <= 1).all()

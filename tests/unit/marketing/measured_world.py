@@ -13,12 +13,13 @@ from orchestration.marketing.outcomes import read_outcomes
 
 START = datetime(2026, 3, 1, 12)
 AS_OF = START + timedelta(days=60)
+# Of campaigns, so that whoever was contacted by then is followed through at AS_OF.
+END = START + timedelta(days=28)
 
 _TABLES = """
 create schema raw;
 create schema core;
 create schema marketing;
-create schema seeds;
 create table raw.run (as_of timestamp, time_zone varchar);
 create table core.dim_user (user_key varchar);
 create table core.dim_campaign (
@@ -32,7 +33,7 @@ create table core.fct_exposure (
 );
 create table core.fct_response (
     response_key varchar, exposure_key varchar, campaign_key varchar, user_key varchar, response_type varchar,
-    amount decimal(18, 4), occurred_at timestamp
+    value double, amount decimal(18, 4), occurred_at timestamp
 );
 create table core.fct_purchase (
     event_key varchar, user_key varchar, item_key varchar, domain varchar, currency varchar, is_refunded boolean,
@@ -43,7 +44,6 @@ create table core.fct_rating (user_key varchar, domain varchar, rating double, r
 create table marketing.known_membership (
     segment_key varchar, user_key varchar, is_current boolean, entered_at timestamp, exited_at timestamp
 );
-create table seeds.campaign_limits (limit_id varchar, limit_kind varchar, amount double, is_active boolean);
 """
 
 
@@ -77,7 +77,7 @@ class World:
             "cost_per_exposure": 0.5,
             "holdout_share": 0.5,
             "starts_at": START,
-            "ends_at": AS_OF,
+            "ends_at": END,
         }
         self._insert("core.dim_campaign", row | other)
 
@@ -121,12 +121,28 @@ class World:
         self._insert("marketing.past_contact", row | other)
         return hashlib.md5(key.encode()).hexdigest()
 
-    def answer(self, exposure_key: str, response_type: str, *, day: float = 1, amount: float | None = None) -> None:
+    def delivered(self, exposure_key: str, campaign_key: str, user: str, *, day: float = 0) -> None:
+        """The exposure that answers to a contact of the ledger."""
+        at = START + timedelta(days=day)
+        self.connection.execute(
+            "insert into core.fct_exposure values (?, ?, ?, null, 'treatment', 'email', ?, ?)",
+            [exposure_key, campaign_key, user, at.date(), at],
+        )
+
+    def answer(
+        self,
+        exposure_key: str,
+        response_type: str,
+        *,
+        day: float = 1,
+        amount: float | None = None,
+        value: float | None = None,
+    ) -> None:
         """A response to an exposure that has arrived."""
         self.connection.execute(
             "insert into core.fct_response by name select ? as response_key, exposure_key, campaign_key, user_key, ? as "
-            "response_type, ? as amount, ?::timestamp as occurred_at from core.fct_exposure where exposure_key = ?",
-            [self._key(), response_type, amount, START + timedelta(days=day), exposure_key],
+            "response_type, ? as value, ? as amount, ?::timestamp as occurred_at from core.fct_exposure where exposure_key = ?",
+            [self._key(), response_type, value, amount, START + timedelta(days=day), exposure_key],
         )
 
     def bought(self, user: str, item_id: str = "any", *, day: float = 1, **other: Any) -> str:
@@ -156,11 +172,6 @@ class World:
         exited_at = None if until is None else START + timedelta(days=until)
         row = {"segment_key": segment_key, "user_key": user, "is_current": until is None, "exited_at": exited_at}
         self._insert("marketing.known_membership", row | {"entered_at": START + timedelta(days=since)})
-
-    def holds_out_globally(self, share: float) -> None:
-        """The limit that keeps people out of all campaigns."""
-        row = {"limit_id": "everybody", "limit_kind": "global_holdout", "amount": share, "is_active": True}
-        self._insert("seeds.campaign_limits", row)
 
     def looked_at(self, day: float) -> None:
         """Moves the time of the run."""

@@ -199,22 +199,48 @@ def test_the_pictures_of_measurement_are_of_its_tables(drawn: list[Figure]) -> N
     assert max(line.get_ydata()[-1] for line in drawn[-1].axes[0].lines) == pytest.approx(20)
 
 
-def test_the_picture_of_reliability_is_of_contacts_that_were_followed(drawn: list[Figure]) -> None:
+def test_reliability_is_of_contacts_that_were_shown_and_of_what_followed_each_within_30_days(
+    drawn: list[Figure],
+) -> None:
     world = World()
     world.campaign("spring")
-    world.people("ann", "ben", "cleo", "dan")
-    contact = {"p_conversion": 0.2}
-    world.contact("spring", "ann", arm="treatment", **contact)
-    world.contact("spring", "ben", arm="treatment", **contact)
-    world.contact("spring", "cleo", arm="control", **contact)
-    world.contact("spring", "dan", arm="treatment", day=31, **contact)
-    world.exposed("spring", ["ann"])
-    world.bought("ann")
+    people = ("twice", "late", "never shown", "held out", "fresh")
+    world.people(*people)
+    for user, day, shown_on in (
+        ("twice", 0, 0),
+        ("twice", 10, 10),
+        ("late", 0, 0),
+        ("never shown", 0, None),
+        ("fresh", 31, 31),
+    ):
+        contact = world.contact("spring", user, arm="treatment", day=day, p_conversion=0.2)
+        if shown_on is not None:
+            world.delivered(contact, "spring", user, day=shown_on)
+    world.contact("spring", "held out", arm="control", p_conversion=0.2)
+    # Of the contacts of "twice" the second has it; what comes after 30 days is nobody's, as it was not predicted.
+    for user, day in (("twice", 12), ("late", 31), ("never shown", 5), ("held out", 5), ("fresh", 32)):
+        world.bought(user, day=day)
     write_measurement(world.connection, world.measure())
     shown(charts.reliability_picture(world.connection))
-    assert "Do predictions come true? (2 contacts)" in written(drawn[-1])
+    assert "Do predictions come true? (3 contacts)" in written(drawn[-1])
     (_, dots) = drawn[-1].axes[0].lines
-    assert (list(dots.get_xdata()), list(dots.get_ydata())) == ([pytest.approx(20)], [pytest.approx(50)])
+    assert (list(dots.get_xdata()), list(dots.get_ydata())) == ([pytest.approx(20)], [pytest.approx(100 / 3)])
+
+
+def test_while_a_campaign_is_measured_its_picture_has_the_interval_of_the_verdict(drawn: list[Figure]) -> None:
+    world = World()
+    world.campaign("spring", ends_at=None)
+    treated, held_out = names("t", 40), names("c", 40)
+    world.people(*treated, *held_out)
+    world.exposed("spring", treated)
+    world.exposed("spring", held_out, arm="control")
+    for user in (*treated[:14], *held_out[:4]):
+        world.bought(user)
+    write_measurement(world.connection, world.measure())
+    shown(charts.lift_picture(world.connection))
+    found = world.result("spring")
+    low, high = (100 * found[f"lift_conversion_sequential_{end}"] for end in ("low", "high"))
+    assert list(drawn[-1].axes[0].lines[0].get_xdata()) == pytest.approx([low, high])
 
 
 def decisions(**columns: Any) -> Decisions:
@@ -326,7 +352,7 @@ def test_without_figures_metadata_say_why() -> None:
         "No campaign can be compared yet.",
         "Nobody has been contacted yet.",
         "Nothing has been spent of a budget yet.",
-        "No contact that was handed over could be followed for 30 days yet.",
+        "No contact that was shown could be followed for 30 days yet.",
         "No decision of both arms could be followed for 30 days yet.",
         "No policy can be judged by the decisions so far.",
         "No campaign that can be planned is for anybody.",

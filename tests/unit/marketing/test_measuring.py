@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from models_ml.campaigns.valuation import KINDS
@@ -263,12 +264,50 @@ def test_lifts_of_segments_are_of_those_who_were_in_them_at_the_start(world: Wor
         world.belongs(user, "lifecycle:film:new", since=-5, until=10)
     for user in (ben, dan):
         world.belongs(user, "lifecycle:film:new", since=5)
-        world.belongs(user, "interest:joined:drama", since=60)
     world.bought(ann)
     (found,) = world.lift("segment", "lifecycle:film:new", "conversion", "newcombe")
     assert (found["treatment"], found["people_treatment"], found["people_control"]) == (1, 1, 1)
-    (taste,) = world.lift("segment", "interest:joined:drama", "conversion", "newcombe")
-    assert (taste["treatment"], taste["people_treatment"]) == (0, 1)
+
+
+def test_who_leaves_a_segment_by_buying_counts_in_it_where_the_contact_remembers_it(world: World) -> None:
+    potential = "potential:film:knowledge"
+    world.campaign("spring")
+    people = ("buys", "does not", "held out")
+    world.people(*people)
+    for user, arm in zip(people, ("treatment", "treatment", "control"), strict=True):
+        contact = world.contact("spring", user, arm=arm, segment_keys=[potential, "lifecycle:joined:active"])
+        if arm == "treatment":
+            world.delivered(contact, "spring", user)
+    world.bought("buys")
+    world.belongs("does not", potential, since=0)
+    world.belongs("does not", "lifecycle:joined:dormant", since=-9)
+    world.belongs("buys", "lifecycle:joined:active", since=-9)
+    (found,) = world.lift("segment", potential, "conversion", "newcombe")
+    assert (found["treatment"], found["people_treatment"], found["people_control"]) == (0.5, 2, 1)
+    rates = {
+        row["segment_key"]: row
+        for row in world.measure().rate.to_pylist()
+        if row["answer"] == "conversion" and row["kind"] == "cross_ad"
+    }
+    assert {key: (row["exposures"], row["answers"]) for key, row in rates.items()} == {
+        "all": (2, 1),
+        potential: (2, 1),
+        "lifecycle:joined:active": (2, 1),
+        "lifecycle:joined:dormant": (0, 0),
+    }
+
+
+def test_of_exposures_that_no_contact_tells_the_segments_of_only_those_with_a_history_count(world: World) -> None:
+    world.campaign("spring")
+    (ann,), _ = two_arms(world, "spring", 1, 1)
+    for segment_key in ("potential:film:knowledge", "interest:joined:drama", "value:joined:loyal"):
+        world.belongs(ann, segment_key, since=-9)
+    measured = world.measure()
+    assert {row["scope_value"] for row in measured.lift.to_pylist() if row["scope"] == "segment"} == {
+        "value:joined:loyal"
+    }
+    counted = {row["segment_key"] for row in measured.rate.to_pylist() if row["exposures"]}
+    assert counted == {"all", "value:joined:loyal"}
 
 
 def test_p_values_are_adjusted_over_campaigns_only(world: World) -> None:
@@ -283,6 +322,67 @@ def test_p_values_are_adjusted_over_campaigns_only(world: World) -> None:
     assert world.lift("all", "all", "conversion", "newcombe")[0]["p_adjusted"] is None
 
 
+def test_campaigns_that_come_later_take_no_proof_away(world: World) -> None:
+    world.campaign("first")
+    treated, held_out = two_arms(world, "first", 40, 40)
+    for user in (*treated[:13], *held_out[:4]):
+        world.bought(user)
+    alone = world.result("first")
+    assert alone["verdict"].startswith("Causes")
+    assert alone["lift_conversion_p_adjusted"] == alone["lift_conversion_p_value"]
+    # The follow-up of the first is over on day 58.
+    for number in range(5):
+        world.campaign(f"later-{number}", ends_at=START + timedelta(days=90))
+        two_arms(world, f"later-{number}", 20, 20, day=58)
+    assert world.result("first") == alone
+
+
+def test_a_campaign_whose_measurement_is_complete_keeps_its_p_value_whatever_others_of_its_time_turn_out_to_be(
+    world: World,
+) -> None:
+    world.campaign("first")
+    treated, held_out = two_arms(world, "first", 40, 40)
+    for user in (*treated[:14], *held_out[:4]):
+        world.bought(user)
+    world.campaign("second", ends_at=START + timedelta(days=70))
+    late, _ = two_arms(world, "second", 40, 40, day=50)
+    found = world.lift("campaign", "first", "conversion", "newcombe")[0]
+    assert found["p_adjusted"] == pytest.approx(2 * found["p_value"])
+    for user in late:
+        world.bought(user, day=61)
+    world.looked_at(70)
+    assert world.lift("campaign", "second", "conversion", "newcombe")[0]["p_value"] < found["p_value"]
+    assert world.lift("campaign", "first", "conversion", "newcombe")[0]["p_adjusted"] == found["p_adjusted"]
+
+
+def test_before_the_end_the_verdict_rests_on_the_interval_that_may_be_looked_at_every_day(world: World) -> None:
+    world.campaign("spring")
+    treated, held_out = two_arms(world, "spring", 40, 40)
+    for user in (*treated[:14], *held_out[:4]):
+        world.bought(user)
+    world.looked_at(57)
+    early = world.result("spring")
+    (sequence,) = world.lift("campaign", "spring", "conversion", "sequential")
+    assert early["verdict_basis"] == "sequential"
+    ends = (early["lift_conversion_sequential_low"], early["lift_conversion_sequential_high"])
+    assert ends == (sequence["ci_low"], sequence["ci_high"])
+    assert early["lift_conversion_low"] > 0 > ends[0]
+    assert early["verdict"].startswith(
+        f"No proof yet: a difference of +10 conversions ({40 * ends[0]:+.0f} to {40 * ends[1]:+.0f})"
+    )
+    world.looked_at(58)
+    final = world.result("spring")
+    assert (final["verdict_basis"], final["lift_conversion_low"]) == ("fixed_horizon", early["lift_conversion_low"])
+    assert final["verdict"].startswith("Causes about 10 (")
+    # Whoever is contacted after the end is waited for, and without an end there is none.
+    world.people("late")
+    world.exposed("spring", ["late"], day=57.5)
+    assert world.result("spring")["verdict_basis"] == "sequential"
+    world.campaign("endless", ends_at=None)
+    two_arms(world, "endless", 2, 2)
+    assert world.result("endless")["verdict_basis"] == "sequential"
+
+
 def test_arms_of_the_wrong_sizes_are_not_to_be_trusted(world: World) -> None:
     world.campaign("spring")
     two_arms(world, "spring", 80, 30)
@@ -291,15 +391,28 @@ def test_arms_of_the_wrong_sizes_are_not_to_be_trusted(world: World) -> None:
     assert found["verdict"].startswith("Do not trust: 30 of 110 people are held out where about 55 were to be")
 
 
-def test_the_global_holdout_is_expected_among_those_whom_the_ledger_holds_out(world: World) -> None:
-    world.campaign("spring", holdout_share=0.5)
-    world.holds_out_globally(0.4)
-    treated, held_out = names("t", 30), names("c", 70)
-    world.people(*treated, *held_out)
-    for users, arm in ((treated, "treatment"), (held_out, "control")):
+def test_arms_are_held_against_the_lot_that_fell_then_and_not_against_the_holdout_of_today(world: World) -> None:
+    # Half were held out of 200, then the brief says 10 %. That of today would have 100 of 200 for a loss of people.
+    world.campaign("spring", holdout_share=0.1)
+    arms = names("t", 100), names("c", 100)
+    for users, arm in zip(arms, ("treatment", "control"), strict=True):
+        world.people(*users)
         for user in users:
-            world.contact("spring", user, arm=arm)
-    # 1 - 0.6 x 0.5 = 0.7 of 100.
+            world.contact("spring", user, arm=arm, propensity=0.5)
+    found = world.result("spring")
+    assert (found["sample_ratio_p_value"], found["sample_ratio_alarm"]) == (pytest.approx(1), False)
+    # 90 of 100 who came since are contacted, as they should be: 110 of 300 held out in all.
+    later = names("u", 90), names("d", 10)
+    for users, arm in zip(later, ("treatment", "control"), strict=True):
+        world.people(*users)
+        for user in users:
+            world.contact("spring", user, arm=arm, day=9, propensity=0.9)
+    assert world.result("spring")["sample_ratio_p_value"] == pytest.approx(1)
+
+
+def test_of_exposures_without_a_contact_the_brief_says_how_many_are_held_out(world: World) -> None:
+    world.campaign("spring", holdout_share=0.25)
+    two_arms(world, "spring", 75, 25)
     assert world.result("spring")["sample_ratio_p_value"] == pytest.approx(1)
 
 
@@ -410,6 +523,84 @@ def test_no_prior_is_surer_than_the_exposures_that_made_it(world: World) -> None
     assert found["prior_strength"] == pytest.approx(300)
     assert found["prior_mean"] == pytest.approx(0.1, rel=1e-3)
     assert found["ci_high"] - found["ci_low"] > 0.04
+
+
+def test_one_person_who_clicks_on_everything_does_not_make_a_click_rate_sure(world: World) -> None:
+    world.campaign("many")
+    world.campaign("one")
+    people = names("t", 20)
+    world.people(*people)
+    for day in range(5):
+        for place, shown in enumerate(world.exposed("many", people, day=day)):
+            if place < 4:
+                world.answer(shown, "click", day=day + 0.5)
+    for shown in world.exposed("one", people)[:4]:
+        world.answer(shown, "click")
+    many, one = world.result("many"), world.result("one")
+    assert many["click_rate"] == one["click_rate"] == 0.2
+    # 20 of 100 exposures are 4 of 20 people; Wilson's interval of 4 of 20 is 8 to 42 %, of 20 of 100 it would be 13 to 29 %.
+    assert (one["click_rate_low"], one["click_rate_high"]) == pytest.approx((0.0807, 0.4160), abs=1e-4)
+    assert many["click_rate_low"] < 0.0807
+    assert many["click_rate_high"] > 0.4160
+    assert many["click_rate_low"] >= 0
+    assert many["click_rate_high"] <= 1
+
+
+def test_stars_are_told_as_a_mean_with_its_interval_by_people(world: World) -> None:
+    world.campaign("spring")
+    world.campaign("quiet")
+    people = ("ann", "ben", "cal", "held")
+    world.people(*people)
+    shown = dict(zip(people, world.exposed("spring", people[:3]), strict=False))
+    (again,) = world.exposed("spring", ["ann"], day=2)
+    (record,) = world.exposed("spring", ["held"], arm="control")
+    world.exposed("quiet", ["ann"])
+    for exposure, stars, day in (
+        (shown["ann"], 5, 1),
+        (again, 3, 3),
+        (shown["ben"], 2, 3),
+        (record, 1, 1),
+        (shown["cal"], 1, 99),
+    ):
+        world.answer(exposure, "satisfaction", value=stars, day=day)
+    world.answer(shown["cal"], "satisfaction")
+    found = world.result("spring")
+    assert (found["satisfaction_answers"], found["satisfaction"]) == (3, pytest.approx(10 / 3))
+    # Of two people with 8 stars in 2 answers and 2 in 1: both are 4 / 3 off, over 1.5 answers each; sqrt(32 / 9 / 2 / 2.25).
+    half = stats.t.ppf(0.975, 1) * (32 / 9 / 2 / 2.25) ** 0.5
+    assert (found["satisfaction_low"], found["satisfaction_high"]) == pytest.approx((10 / 3 - half, 10 / 3 + half))
+    quiet = world.result("quiet")
+    assert (quiet["satisfaction_answers"], quiet["satisfaction"], quiet["satisfaction_low"]) == (0, None, None)
+
+
+def test_what_was_shown_answered_and_spent_is_told_by_kind_channel_and_segment(world: World) -> None:
+    world.campaign("spring", kind="interactive", channel="push")
+    world.campaign("autumn")
+    world.campaign("euros", currency="EUR")
+    world.people("ann", "ben", "cal")
+    segment = "potential:film:knowledge"
+    contact = world.contact("spring", "ann", arm="treatment", channel="push", segment_keys=[segment])
+    world.contact("spring", "ben", arm="treatment", channel="push", segment_keys=[segment])
+    world.contact("spring", "cal", arm="control", channel="push", segment_keys=[segment])
+    world.delivered(contact, "spring", "ann")
+    world.connection.execute("update core.fct_exposure set channel = 'push'")
+    world.answer(contact, "click")
+    world.bought("ann", day=2)
+    for campaign_key in ("autumn", "autumn", "euros"):
+        world.exposed(campaign_key, ["ben"], day=5)
+    rows = world.measure().reach.to_pylist()
+    columns = ("currency", "exposures", "people", "clicks", "revenue", "cost")
+    found = {
+        (row["scope"], row["scope_value"], row["currency"]): tuple(row[name] for name in columns[1:]) for row in rows
+    }
+    # Of the two contacts one was not shown; both cost 0.25.
+    for scope, value in (("campaign", "spring"), ("kind", "interactive"), ("channel", "push"), ("segment", segment)):
+        assert found[scope, value, "USD"] == (1, 1, 1, 10, 0.5)
+    assert found["kind", "cross_ad", "USD"] == found["channel", "email", "USD"] == (2, 1, 0, 0, 1)
+    assert found["all", "all", "USD"] == (3, 2, 1, 10, 1.5)
+    assert found["all", "all", "EUR"] == (1, 1, 0, 0, 0.5)
+    results = world.measure().result.to_pylist()
+    assert sum(row["cost"] for row in results) == sum(row["cost"] for row in rows if row["scope"] == "campaign")
 
 
 def test_a_campaign_that_is_only_mentioned_has_a_result_without_money(world: World) -> None:

@@ -8,6 +8,7 @@ from orchestration.marketing.verdict import Evidence, verdict
 
 # A campaign with a clear effect: 12 more conversions, 4 to 20.
 PROVEN = Evidence(
+    is_complete=True,
     people_treatment=1_000,
     people_control=1_000,
     planned_control_share=0.5,
@@ -83,6 +84,18 @@ def test_what_may_be_chance_says_how_small_an_effect_could_have_been_found() -> 
     )
     assert verdict(replace(found, detectable_difference=None)) == (
         "No proof yet: a difference of -1 conversions (-9 to +6) may be chance."
+    )
+
+
+def test_while_a_campaign_is_measured_it_is_told_so_far() -> None:
+    now = replace(PROVEN, is_complete=False)
+    assert verdict(now) == ("Causes about 12 (4 to 20) more conversions so far than without; worth 2.0 times its cost.")
+    assert "about 12 (4 to 20) fewer so far than without" in verdict(
+        replace(now, incremental=-12.0, low=-20.0, high=-4.0)
+    )
+    assert verdict(replace(now, low=-9.0, high=33.0, p_value=0.3, p_adjusted=0.6)) == (
+        "No proof yet: a difference of +12 conversions (-9 to +33) so far may be chance; this range holds on any day it "
+        "is looked at, at the end a narrower one does."
     )
 
 

@@ -32,6 +32,10 @@ select
     measured.conversion_rate,
     measured.conversion_rate_low,
     measured.conversion_rate_high,
+    measured.satisfaction_answers,
+    measured.satisfaction,
+    measured.satisfaction_low,
+    measured.satisfaction_high,
     measured.cost,
     measured.attributed_conversions_last,
     measured.attributed_conversions_linear,
@@ -42,6 +46,8 @@ select
     measured.lift_conversion_high,
     measured.lift_conversion_p_value,
     measured.lift_conversion_p_adjusted,
+    measured.lift_conversion_sequential_low,
+    measured.lift_conversion_sequential_high,
     measured.incremental_conversions,
     measured.incremental_conversions_low,
     measured.incremental_conversions_high,
@@ -52,6 +58,7 @@ select
     measured.sample_ratio_p_value,
     measured.sample_ratio_alarm,
     measured.detectable_difference,
+    measured.verdict_basis,
     measured.verdict,
     runs.as_of as measured_at
 from measured
