@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models_ml.campaigns.allocation_problem import NO_ITEM
 from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
+from orchestration.marketing.answers import ANSWERS, PERMISSION
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
 from orchestration.resources.warehouse import registered
@@ -46,7 +47,7 @@ from core.dim_user
 """
 
 # A person may be contacted if one account of the platform may; what the others say is already in the permission of that one.
-_ACCESS = """
+_ACCESS = f"""
 create or replace temp table plan_access as
 select
     people.person,
@@ -55,7 +56,7 @@ select
     coalesce(bool_or(accounts.reason = 'erased'), false) as is_erased,
     coalesce(bool_or(accounts.reason = 'unsubscribed'), false) as is_unsubscribed,
     arg_min(accounts.time_zone, (not accounts.is_contactable, accounts.account_key)) as time_zone
-from intermediate.int_account__contactable as accounts
+from ({PERMISSION}) as accounts
 inner join plan_person as people on accounts.user_key = people.user_key
 group by all
 """
@@ -119,7 +120,7 @@ where
 """
 
 # Besides the people of a campaign's segment those whom it contacted before and who have left it.
-_PAIR = """
+_PAIR = f"""
 create or replace temp table plan_pair as
 with runs as (
     select as_of from raw.run
@@ -156,11 +157,10 @@ answers as (
         people.person,
         bool_or(responses.response_type = 'conversion') as is_conversion,
         bool_or(responses.response_type = 'dismiss') as is_dismissal
-    from core.fct_response as responses
+    from ({ANSWERS}) as responses
     inner join plan_campaign as campaigns on responses.campaign_key = campaigns.campaign_key
     inner join plan_person as people on responses.user_key = people.user_key
-    cross join runs
-    where responses.response_type in ('conversion', 'dismiss') and responses.occurred_at <= runs.as_of
+    where responses.response_type in ('conversion', 'dismiss')
     group by all
 ),
 
@@ -340,7 +340,7 @@ group by all
 order by campaigns.slot, people.person
 """
 
-_KNOWN = """
+_KNOWN = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -354,13 +354,10 @@ tired as (
 
 dismissed as (
     select people.person, count(*) as dismissals
-    from core.fct_response as responses
+    from ({ANSWERS}) as responses
     inner join plan_person as people on responses.user_key = people.user_key
     cross join runs
-    where
-        responses.response_type = 'dismiss'
-        and responses.occurred_at > runs.as_of - to_days($history)
-        and responses.occurred_at <= runs.as_of
+    where responses.response_type = 'dismiss' and responses.occurred_at > runs.as_of - to_days($history)
     group by all
 ),
 

@@ -132,6 +132,44 @@ class TestEligibility:
         }
         assert set(codes(plan, "autumn").values()) == {"eligible"}
 
+    @pytest.mark.parametrize(
+        ("response_type", "here", "by_the_other"),
+        [
+            ("unsubscribe", "unsubscribed", "unsubscribed"),
+            ("dismiss", "dismissed", "eligible"),
+            ("conversion", "already_converted", "eligible"),
+            ("click", "eligible", "eligible"),
+        ],
+    )
+    def test_an_answer_forbids_what_it_does_while_its_exposure_has_not_arrived(
+        self, world: SmallWorld, tmp_path: Path, response_type: str, here: str, by_the_other: str
+    ) -> None:
+        world.people(2)
+        world.campaign("spring")
+        world.campaign("autumn", channel="push")
+        world.campaign("back", channel="banner", source_platform="knowledge", target_platform="film")
+        hand(world, "earlier", "spring", "u000", date(2026, 2, 10))
+        key = contact_key("spring", "u000", date(2026, 2, 10), "email")
+        world.waiting_response(key, response_type, at=datetime(2026, 2, 11))
+        plan = planned(world, tmp_path)
+        assert codes(plan) == {"u000": here, "u001": "eligible"}
+        assert codes(plan, "autumn") == {"u000": by_the_other, "u001": "eligible"}
+        assert codes(plan, "back") == {"u000": "eligible", "u001": "eligible"}
+
+    def test_consent_after_an_unsubscription_takes_it_back_and_consent_before_does_not(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(2)
+        world.campaign("spring")
+        for user, since in zip(users, (date(2026, 2, 20), date(2026, 1, 20)), strict=True):
+            hand(world, "earlier", "spring", user, date(2026, 2, 10))
+            key = contact_key("spring", user, date(2026, 2, 10), "email")
+            world.waiting_response(key, "unsubscribe", at=datetime(2026, 2, 11))
+            world.connection.execute(
+                "update intermediate.int_account__contactable set since = ? where user_key = ?", [since, user]
+            )
+        assert codes(planned(world, tmp_path)) == {"u000": "eligible", "u001": "unsubscribed"}
+
     def test_what_happens_after_as_of_is_not_known(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(2)
         world.item("knowledge:c1")
