@@ -345,10 +345,11 @@ with runs as (
     select as_of from raw.run
 ),
 
+-- What would have been sent to the held out tires too: else they would be the fresher ones, and be chosen before the contacted.
 tired as (
     select person, count(*) as contacts from plan_earlier
     cross join runs
-    where is_treated and not_before > runs.as_of - to_days($recent) and person is not null
+    where not_before > runs.as_of - to_days($recent) and person is not null
     group by all
 ),
 
@@ -420,7 +421,7 @@ contacts as (
         campaigns.target_platform,
         campaigns.item_ids,
         cast(coalesce(campaigns.value_per_conversion, 0) as double) as value_per_conversion,
-        count(*) filter (where past.arm = 'treatment') over (
+        count(*) over (
             partition by people.person order by past.not_before
             range between to_days($recent) preceding and current row exclude group
         ) as recent_contacts
@@ -598,7 +599,7 @@ class KnownOfPeople:
     """What is known of every person, in the order of their numbers; all of shape (people,).
 
     Attributes:
-        recent_contacts: Contacts in the last `RECENT_DAYS`.
+        recent_contacts: Contacts in the last `RECENT_DAYS`, of either arm.
         activity: Events in the last `ACTIVE_DAYS`, on all platforms.
         segment: Place of the segment among `CandidateReader.segments`, -1 for none.
         dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.

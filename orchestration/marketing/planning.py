@@ -5,7 +5,9 @@ is an artifact whose address says what it was made from, so that the same delive
 other lists handed over in between or not.
 
 Everybody who would be eligible but for a holdout takes part in the choice (ghost contacts): a chosen contact of a held-out person
-goes to the control arm, is never delivered and costs nothing, and both arms are chosen by the same rule.
+goes to the control arm, is never delivered and costs nothing. Ghost contacts count in caps and tire as delivered ones do, in every
+campaign, so that both arms are chosen by the same rule. What contact does to people can not be mirrored: nobody dismisses a ghost,
+unsubscribes or converts because of it, so that later choices meet other people in the arms to that extent.
 
 One item a pair of person and campaign is looked at, the best one: nothing but the item's score tells items apart, so another one
 is only better where the best has run out, and only items with a stock can. Those campaigns have two alternates a pair. Memory is

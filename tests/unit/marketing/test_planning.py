@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models_ml.campaigns.holdout import held_out
+from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
 from orchestration.marketing.campaign_limits import CampaignLimitError
@@ -249,6 +250,30 @@ class TestHoldouts:
         arms = Counter(row["arm"] for row in rows(planned(world, tmp_path), "contact"))
         assert arms["treatment"] + arms["control"] == 20
         assert arms["control"] > 0
+
+    def test_arms_of_a_campaign_are_chosen_alike_after_another_one_has_contacted_all_but_the_held_out(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = np.array(world.people(1000))
+        world.limit("global_holdout", 0.05)
+        world.campaign("before", channel="push", holdout_share=0.1, ends_at=datetime(2026, 3, 1, 23))
+        # Money for a tenth of the people on the only day.
+        world.campaign(
+            "after", holdout_share=0.1, budget=100, cost_per_exposure=1, value_per_conversion=10_000,
+            ends_at=datetime(2026, 3, 2, 23),
+        )  # fmt: skip
+        out = held_out(users, "global", 0.05) | held_out(users, "campaign/before", 0.1)
+        for day in (date(2026, 2, 24), date(2026, 2, 27)):
+            world.insert_contacts(
+                [
+                    handed("earlier", "before", user, day, channel="push", arm="control" if ghost else "treatment")
+                    for user, ghost in zip(users.tolist(), out, strict=True)
+                ]
+            )
+        arms = Counter(row["arm"] for row in rows(planned(world, tmp_path), "contact"))
+        assert arms.total() == 100
+        ratio = sample_ratio([arms["control"], arms["treatment"]], [1 - 0.95 * 0.9, 0.95 * 0.9])
+        assert ratio.p_value[0] > 0.001, arms
 
     def test_a_long_campaign_key_can_be_held_out(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(50)
@@ -498,6 +523,11 @@ class TestLimits:
 
 def hand(world: SmallWorld, plan_id: str, campaign_key: str, user: str, day: date, **more: Any) -> None:
     """Puts a contact into the ledger's table."""
+    world.insert_contacts([handed(plan_id, campaign_key, user, day, **more)])
+
+
+def handed(plan_id: str, campaign_key: str, user: str, day: date, **more: Any) -> dict[str, Any]:
+    """A contact of the ledger."""
     start = datetime.combine(day, datetime.min.time())
     row = {
         "contact_key": contact_key(campaign_key, user, day, "email"),
@@ -518,7 +548,7 @@ def hand(world: SmallWorld, plan_id: str, campaign_key: str, user: str, day: dat
         "segment_keys": [],
         "decided_at": start - timedelta(days=1),
     }
-    world.insert_contacts([row | more])
+    return row | more
 
 
 class TestItems:
