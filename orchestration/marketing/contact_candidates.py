@@ -15,6 +15,7 @@ from datetime import date
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models_ml.campaigns.allocation_problem import NO_ITEM
@@ -338,6 +339,36 @@ inner join plan_campaign as campaigns on first_contacts.campaign_key = campaigns
 inner join plan_person as people on first_contacts.user_key = people.user_key
 group by all
 order by campaigns.slot, people.person
+"""
+
+_CHOSEN = """
+select people.person, bool_or(contacts.arm = 'treatment') as is_treated
+from marketing.past_contact as contacts
+cross join raw.run as runs
+left join plan_person as people on contacts.user_key = people.user_key
+where
+    contacts.plan_id != $plan_id
+    and contacts.decided_at <= runs.as_of
+    and contacts.contact_date >= $since
+    and list_contains(contacts.segment_keys, $key)
+group by contacts.user_key, people.person
+"""
+
+_MEMBERS = """
+with members as (
+    select
+        people.person,
+        min(list_position($keys::varchar[], memberships.segment_key)) as place
+    from marketing.known_membership as memberships
+    inner join plan_person as people on memberships.user_key = people.user_key
+    where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
+    group by people.person
+)
+
+select cast(coalesce(members.place, 0) - 1 as bigint) as segment
+from plan_person as people
+left join members on people.person = members.person
+order by people.person
 """
 
 _KNOWN = f"""
@@ -704,6 +735,27 @@ class CandidateReader:
                 [since or date.min],
             ).fetchall()
         )
+
+    def chosen_of(self, segment_key: str, since: date | None = None) -> tuple[Ints, int]:
+        """People whom earlier plans chose in a segment: those who are still known, of either arm, and how many were contacted.
+
+        Args:
+            segment_key: Segment that they were in when it was decided.
+            since: Only contacts of this day and later.
+
+        Returns:
+            Numbers of people, shape (people,); and people whose contact was handed over, known or not.
+        """
+        found = self._connection.execute(
+            _CHOSEN, {"plan_id": self._plan_id, "key": segment_key, "since": since or date.min}
+        )
+        rows = found.to_arrow_table()
+        return _ints(rows.filter(pc.is_valid(rows["person"])), "person"), int(_flags(rows, "is_treated").sum())
+
+    def members(self, segment_keys: Sequence[str]) -> Ints:
+        """Place of each person's segment among those given, the first where there are several, -1 for none; shape (people,)."""
+        found = self._connection.execute(_MEMBERS, {"keys": list(segment_keys)}).to_arrow_table()
+        return _ints(found, "segment")
 
     def earlier(self, first: date, days: int) -> EarlierContacts:
         """Contacts of people who are still known, from `days` days before the first day of the plan on."""

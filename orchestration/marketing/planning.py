@@ -46,7 +46,7 @@ from models_ml.campaigns.eligibility import CODES, ELIGIBLE
 from models_ml.campaigns.exploration import explore
 from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
-from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs, within_reach
+from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
@@ -63,6 +63,8 @@ from orchestration.versions import code_version
 MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
 # Rows of a linear programme, and the fewest people in one that only gives prices.
 _ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
+# How often more people are asked for where a minimum was reached with the held-out only, and how many times as many are looked at.
+_ASKED_AGAIN, _SPARE_OF_REACH = 3, 4
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
@@ -280,14 +282,15 @@ class _Planner:
                 reader.pairs([bool(days.any()) for days in self.active], self.stock >= 1), reader.settled_arms()
             )
             offered = self._offer(reader, pairs)
-            choice = self._choose(reader, offered)
+            self._count_reach(reader)
+            choice = self._choose(reader, pairs, offered)
             contact = self._contacts(reader, pairs, offered, choice)
         tables = {
             "contact": contact,
             "plan": self._plan_row(pairs, offered, choice, contact),
             "campaign": self._campaign_rows(pairs, offered, choice, contact),
             "eligibility": self._eligibility_rows(pairs, offered, choice),
-            "limit": self._limit_rows(choice),
+            "limit": self._limit_rows(pairs, offered, choice),
         }
         return tables, self.handed
 
@@ -395,7 +398,22 @@ class _Planner:
         )
         return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
 
-    def _choose(self, reader: CandidateReader, offered: _Offered) -> _Choice:
+    def _count_reach(self, reader: CandidateReader) -> None:
+        """How many people of each segment with a minimum are still to be contacted, and who counts towards it.
+
+        Who was chosen in the segment by an earlier plan counts no more: the contacted are taken from the number, and the held-out
+        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key.
+        """
+        self.reach_keys = sorted(self.limits.minimum_reach)
+        self.segment = reader.members(self.reach_keys).copy()
+        self.reach_asked, self.reached = (np.zeros(len(self.reach_keys), np.int64) for _ in range(2))
+        for number, key in enumerate(self.reach_keys):
+            found = [(one, *reader.chosen_of(key, self._since(one))) for one in self.limits.minimum_reach[key]]
+            row, chosen, reached = max(found, key=lambda one: (one[0].amount - one[2], one[0].amount))
+            self.reach_asked[number], self.reached[number] = int(row.amount), reached
+            self.segment[chosen[self.segment[chosen] == number]] = -1
+
+    def _choose(self, reader: CandidateReader, pairs: Pairs, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
         with np.errstate(divide="ignore", invalid="ignore"):
             payable = np.where(self.cost > 0, self.day_budget.sum(axis=1) / self.cost, np.inf)
@@ -404,6 +422,7 @@ class _Planner:
         at = np.flatnonzero(wanted)
         days = self.active.sum(axis=1)
         near = within_reach(offered.slot[at], offered.value[at], payable, MANY_ROWS, days)
+        near |= self._within_reach_of_minimum(offered, at)
         at = at[near | offered.explored[offered.person[at]]]
         index, day = days_of_pairs(
             offered.person[at], offered.slot[at], self.active, self.dates[0].toordinal(), MOST_ROWS
@@ -411,7 +430,6 @@ class _Planner:
         offer = at[index]
         people, person = np.unique(offered.person[offer], return_inverse=True)
         channels, caps = self._caps()
-        segment, minimum = self._reach(people)
         problem = Problem(
             people=len(people),
             days=len(self.dates),
@@ -422,7 +440,7 @@ class _Planner:
                 item=offered.item[offer],
                 day=day,
                 channel=offered.slot[offer],
-                value=offered.value[offer] * KEPT_PER_DAY**day,
+                value=put_off(offered.value[offer], day),
                 cost=self.cost[offered.slot[offer]],
             ),
             limits=Limits(
@@ -431,8 +449,6 @@ class _Planner:
                 total_budget=self.total_budget,
                 caps=caps,
                 stock=self.stock if np.isfinite(self.stock).any() else None,
-                segment=segment,
-                minimum_reach=minimum,
             ),
             earlier=self._earlier(reader, people, channels, max((cap.window_days for cap in caps), default=1)),
         )
@@ -440,7 +456,65 @@ class _Planner:
         # 8 seconds, ten times as many minutes.
         sampled = max(_LEAST_SAMPLE, int(_ROWS_OF_PROGRAMMES * len(people) / max(1, len(offer))))
         config = AllocationConfig(most_rows_lp=_ROWS_OF_PROGRAMMES, sample_people=sampled, seed=self.settings.seed)
-        return _Choice(problem, allocate(problem, config), offer, at, people)
+        delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
+        problem, allocation = self._allocate(problem, config, people, delivered)
+        return _Choice(problem, allocation, offer, at, people)
+
+    def _within_reach_of_minimum(self, offered: _Offered, at: Ints) -> Flags:
+        """Which offers are looked at for a minimum reach: the best of each segment, several times as many as it takes."""
+        kept = np.zeros(len(at), bool)
+        for number, left in enumerate(self._left_to_reach()):
+            mine = np.flatnonzero(self.segment[offered.person[at]] == number)
+            best = np.argsort(-offered.value[at[mine]], kind="stable")[
+                : _SPARE_OF_REACH * int(left) * len(self.planned)
+            ]
+            kept[mine[best]] = True
+        return kept
+
+    def _left_to_reach(self) -> Ints:
+        """People still to be contacted in each segment with a minimum, shape (segments,)."""
+        return np.maximum(self.reach_asked - self.reached, 0)
+
+    def _allocate(
+        self, problem: Problem, config: AllocationConfig, people: Ints, delivered: Flags
+    ) -> tuple[Problem, Allocation]:
+        """Solves a problem so that the minimum reach is met by contacts that are delivered.
+
+        The choice knows no arms, so that more people are asked for than are to be contacted, by the share of the held-out among
+        them; and again, by what is still short. What other limits forbid is not asked for again.
+
+        Args:
+            problem: Without a minimum reach.
+            config: How it is solved.
+            people: Number of each person of the problem among all, shape (people of the problem,).
+            delivered: Whether each row would be, shape (rows,).
+
+        Returns:
+            The problem with what was asked for last, and its solution.
+        """
+        left = self._left_to_reach()
+        if not self.reach_keys:
+            return problem, allocate(problem, config)
+        segment, person = self.segment[people], problem.candidates.person
+
+        def count(rows: Ints | Flags) -> Ints:
+            of = segment[np.unique(person[rows])]
+            return np.bincount(of[of >= 0], minlength=len(left))
+
+        there = count(np.ones(len(person), bool))
+        share = np.maximum(count(delivered), 1) / np.maximum(there, 1)
+        asked, short = np.zeros(len(left), np.int64), left
+        for _ in range(1 + _ASKED_AGAIN):
+            asked = np.minimum(asked + np.ceil(short / share).astype(np.int64), np.maximum(left, there))
+            limits = dataclasses.replace(problem.limits, segment=segment, minimum_reach=asked)
+            problem = dataclasses.replace(problem, limits=limits)
+            allocation = allocate(problem, config)
+            chosen = allocation.chosen
+            short = np.maximum(left - count(chosen[delivered[chosen]]), 0)
+            short[(allocation.missing_reach > 0) | (asked >= np.maximum(left, there))] = 0
+            if not short.any():
+                break
+        return problem, allocation
 
     def _caps(self) -> tuple[dict[tuple[str, str], int], tuple[ContactCap, ...]]:
         """Slots, a campaign by its channel each, and the caps over them; the last slots are for campaigns of before."""
@@ -482,31 +556,6 @@ class _Planner:
             np.int64,
         )
         return Contacts(at[known].astype(np.int64), earlier.day[known], slot)
-
-    def _reach(self, people: Ints) -> tuple[Ints | None, Ints | None]:
-        """Segment with a minimum of each person, the first one of the seed where there are several, and the minimums."""
-        if not self.limits.minimum_reach:
-            return None, None
-        keys = list(self.limits.minimum_reach)
-        found = self.connection.execute(
-            """
-            with people as (
-                select user_key, row_number() over (order by user_key) - 1 as person from core.dim_user
-            )
-
-            select
-                cast(people.person as bigint) as person,
-                cast(min(list_position($keys::varchar[], memberships.segment_key)) - 1 as bigint) as segment
-            from marketing.known_membership as memberships
-            inner join people on memberships.user_key = people.user_key
-            where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
-            group by people.person
-            """,
-            {"keys": keys},
-        ).to_arrow_table()
-        segment = np.full(len(self.users), -1, np.int64)
-        segment[found["person"].to_numpy()] = found["segment"].to_numpy()
-        return segment[people], np.array(list(self.limits.minimum_reach.values()), np.int64)
 
     def _contacts(self, reader: CandidateReader, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
         """The chosen contacts in `CONTACT_SCHEMA`, in the order of their keys."""
@@ -718,8 +767,18 @@ class _Planner:
         )
         return table.cast(ELIGIBILITY_SCHEMA)
 
-    def _limit_rows(self, choice: _Choice) -> pa.Table:
-        """Every limit with what the choice uses of it, both arms together, and what one more unit would be worth."""
+    def _reaches(self, segment: int, pairs: Pairs, offered: _Offered, choice: _Choice) -> int:
+        """People of a segment with a minimum whom the plan contacts and no earlier one chose."""
+        offer = choice.offer[choice.allocation.chosen]
+        delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
+        mine = self.segment[offered.person[offer]] == segment
+        return len(np.unique(offered.person[offer][delivered & mine]))
+
+    def _limit_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
+        """Every limit with what the choice uses of it, both arms together, and what one more unit would be worth.
+
+        A minimum reach has those who are contacted, by this plan and by earlier ones.
+        """
         rows, prices = choice.problem.candidates.take(choice.allocation.chosen), choice.allocation.prices
         found: list[dict[str, Any]] = []
         for slot, brief in enumerate(self.planned):
@@ -739,10 +798,10 @@ class _Planner:
             price = 0.0 if prices.stock is None else prices.stock[item]
             used = (rows.item == item).sum()
             found.append(_limit("stock", self.stock[item], used, price, item_key=self.items[item]))
-        for number, (key, people) in enumerate(self.limits.minimum_reach.items()):
+        for number, key in enumerate(self.reach_keys):
             price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
-            reached = people - choice.allocation.missing_reach[number]
-            found.append(_limit("minimum_reach", people, reached, price, segment_key=key))
+            reached = int(self.reached[number]) + self._reaches(number, pairs, offered, choice)
+            found.append(_limit("minimum_reach", self.reach_asked[number], reached, price, segment_key=key))
         found.append(_limit("person_cap", None, rows.rows, prices.person_cap))
         return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
 

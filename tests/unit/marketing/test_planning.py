@@ -432,6 +432,14 @@ class TestLimits:
         assert len(rows(plan, "contact")) == 5
         assert "total_budget" in {row["limit_kind"] for row in rows(plan, "limit")}
 
+    def test_a_total_budget_without_a_window_is_spent_for_good(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(10)
+        world.campaign("spring", cost_per_exposure=1, value_per_conversion=10_000)
+        for days in (20, 200, 300):
+            world.exposure("spring", "u000", at=AS_OF - timedelta(days=days))
+        world.limit("total_budget", 5)
+        assert len(rows(planned(world, tmp_path), "contact")) == 2
+
     def test_contacts_are_one_a_week_unless_the_brief_says_more(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("usual")
@@ -467,12 +475,15 @@ class TestLimits:
         found = {row["user_key"]: row["contact_date"] for row in rows(planned(world, tmp_path), "contact")}
         assert found == {"ann": date(2026, 3, 3), "bob": FIRST}
 
-    def test_a_cap_of_one_channel_leaves_the_others_free(self, world: SmallWorld, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("spelling", ["email", " Email", "EMAIL"])
+    def test_a_cap_of_one_channel_leaves_the_others_free(
+        self, world: SmallWorld, tmp_path: Path, spelling: str
+    ) -> None:
         world.people(1)
         world.campaign("spring")
         world.campaign("autumn", channel="push")
         world.exposure("spring", "u000", at=AS_OF - timedelta(days=8))
-        world.limit("contact_cap", 1, window_days=30, channel="email")
+        world.limit("contact_cap", 1, window_days=30, channel=spelling)
         plan = planned(world, tmp_path)
         assert {row["campaign_key"] for row in rows(plan, "contact")} == {"autumn"}
         assert reasons(plan) == {"person_cap": 1}
@@ -512,6 +523,47 @@ class TestLimits:
         reached = [row["user_key"] for row in rows(planned(world, tmp_path, version="v2"), "contact")]
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
+
+    @pytest.mark.parametrize(("holdout", "worth"), [(0.0, 1), (0.5, 1), (0.5, 0)])
+    def test_a_minimum_reach_is_handed_over_by_daily_plans_counts_the_contacted_only_and_is_not_begun_anew(
+        self, world: SmallWorld, tmp_path: Path, holdout: float, worth: float
+    ) -> None:
+        users = world.people(60, segments=["lifecycle:joined:active", "value:joined:lapsed"])
+        # No contact is worth its cost, or worth anything, so that only the minimum makes one.
+        world.campaign(
+            "spring", holdout_share=holdout, budget=1e6, cost_per_exposure=2 * worth, value_per_conversion=worth
+        )
+        world.limit("minimum_reach", 12, segment_key="value:joined:lapsed")
+        reached: list[list[str]] = []
+        for day in range(12):
+            world.now(AS_OF + timedelta(days=day))
+            plan = planned(world, tmp_path, version=str(day))
+            contacts = [row for row in rows(plan, "contact") if row["status"] == "handed_over"]
+            world.insert_contacts(contacts)
+            reached.append([row["user_key"] for row in contacts if row["arm"] == "treatment"])
+            (limit,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach")
+            assert limit["allowed"] == 12
+            assert limit["used"] == sum(map(len, reached))
+        assert 12 <= len(reached[0]) <= 16, [len(one) for one in reached]
+        assert not any(reached[1:])
+        out = held_out(users, "campaign/spring", holdout)
+        ghosts = world.connection.execute(
+            "select count(*) from marketing.past_contact where arm = 'control'"
+        ).fetchall()
+        # The held-out are chosen by the same rule, so that about as many of them were asked for.
+        assert ghosts[0][0] == pytest.approx(len(reached[0]) * out.mean() / (1 - out.mean()), abs=6)
+
+    def test_a_minimum_reach_with_a_window_is_asked_for_again_once_that_is_over(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(6, segments=["lifecycle:joined:active", "value:joined:lapsed"])
+        world.campaign("spring", cost_per_exposure=2, value_per_conversion=1)
+        world.limit("minimum_reach", 3, segment_key="value:joined:lapsed", window_days=10)
+        for number, day in enumerate((date(2026, 2, 1), date(2026, 2, 20), date(2026, 2, 21))):
+            hand(world, str(day), "spring", f"u00{number}", day, segment_keys=["value:joined:lapsed"])
+        contacts = rows(planned(world, tmp_path), "contact")
+        assert len(contacts) == 2
+        assert "u002" not in {row["user_key"] for row in contacts}
 
     def test_contacts_that_are_not_worth_their_cost_are_not_made(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(3)
