@@ -80,6 +80,14 @@ order by campaigns.campaign_key
 """
 
 
+_RUNNING = """
+select distinct contacts.campaign_key
+from marketing.past_contact as contacts
+cross join raw.run as runs
+where contacts.decided_at <= runs.as_of
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Brief:
     """One campaign as the plan takes it, with what it leaves open filled in.
@@ -158,8 +166,9 @@ class Briefs:
 def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -> Briefs:
     """Reads every campaign and says which of them can be planned.
 
-    A plan is in one currency: that of most campaigns that could be planned, of several the first in the alphabet. One bad brief is
-    refused with a sentence and stops no other.
+    A plan is in one currency: that of most campaigns that run, which are those with contacts handed over before; else of most that
+    could be planned, and of several the first in the alphabet. So no new campaign stops one that runs. One bad brief is refused
+    with a sentence and stops no other.
 
     Args:
         connection: Reader of the build file.
@@ -172,10 +181,16 @@ def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -
     asked = connection.execute(_BRIEFS)
     names = [column[0] for column in asked.description or ()]
     found = [_brief(dict(zip(names, row, strict=True)), segments, first, days) for row in asked.fetchall()]
-    currencies = collections.Counter(brief.currency for brief in found if brief.state == PLANNED and brief.currency)
-    if not currencies:
+    running = {key for (key,) in connection.execute(_RUNNING).fetchall()}
+    of_all: collections.Counter[str] = collections.Counter()
+    of_running: collections.Counter[str] = collections.Counter()
+    for brief in found:
+        if brief.state == PLANNED and brief.currency:
+            of_all[brief.currency] += 1
+            of_running[brief.currency] += brief.campaign_key in running
+    if not of_all:
         return Briefs(tuple(found), None)
-    currency = min(currencies, key=lambda code: (-currencies[code], code))
+    currency = min(of_all, key=lambda code: (-of_running[code], -of_all[code], code))
     return Briefs(tuple(_in_one_currency(brief, currency) for brief in found), currency)
 
 
@@ -273,7 +288,6 @@ def _in_one_currency(brief: Brief, currency: str) -> Brief:
     if brief.state not in (PLANNED, WAITING) or brief.currency == currency:
         return brief
     problem = (
-        f"Its money is in {brief.currency}, but the plan is in {currency}, as most campaigns are; "
-        f"give budget, cost and value in {currency}."
+        f"Its money is in {brief.currency}, but the plan is in {currency}; give budget, cost and value in {currency}."
     )
     return dataclasses.replace(brief, state=REFUSED, problem=problem)

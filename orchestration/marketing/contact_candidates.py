@@ -312,28 +312,50 @@ qualify row_number() over (partition by pair order by times, place, score desc, 
 order by pair, times, place, score desc, item
 """
 
+# What is delivered as the propensity of an exposure is that of the item too, of a control that of being left alone. So what other
+# systems held out is only known to be a lot where all of a campaign's controls were delivered with the same one.
 _SETTLED = """
 with runs as (
     select as_of from raw.run
 ),
 
-first_contacts as (
-    select contacts.campaign_key, contacts.user_key, contacts.arm, contacts.not_before as started_at, 0 as source
-    from marketing.past_contact as contacts
+promised as (
+    select contacts.* from marketing.past_contact as contacts
     cross join runs
     where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
-    union all
-    select exposures.campaign_key, exposures.user_key, exposures.arm, exposures.shown_at, 1
-    from core.fct_exposure as exposures
+),
+
+delivered as (
+    select exposures.* from core.fct_exposure as exposures
     cross join runs
-    where exposures.shown_at <= runs.as_of
+    where exposures.shown_at <= runs.as_of and exposures.exposure_key not in (select md5(contact_key) from promised)
+),
+
+lots as (
+    select campaign_key, 1 - max(propensity) as propensity
+    from delivered
+    where arm = 'control'
+    group by campaign_key
+    having count(*) = count(propensity) and max(propensity) - min(propensity) < 1e-9
+        and min(propensity) > 0 and max(propensity) < 1
+),
+
+first_contacts as (
+    select campaign_key, user_key, arm, propensity, not_before as started_at, 0 as source
+    from promised
+    union all
+    select delivered.campaign_key, delivered.user_key, delivered.arm, lots.propensity, delivered.shown_at, 1
+    from delivered
+    left join lots on delivered.campaign_key = lots.campaign_key
 )
 
 select
     campaigns.slot,
     people.person,
     arg_min(first_contacts.arm, (first_contacts.started_at, first_contacts.source, first_contacts.arm)) = 'treatment'
-        as is_treated
+        as is_treated,
+    arg_min_null(first_contacts.propensity, (first_contacts.started_at, first_contacts.source, first_contacts.arm))
+        as propensity
 from first_contacts
 inner join plan_campaign as campaigns on first_contacts.campaign_key = campaigns.campaign_key
 inner join plan_person as people on first_contacts.user_key = people.user_key
@@ -587,27 +609,31 @@ class Pairs:
         person: Number of the person, same shape.
         code: Index into `eligibility.CODES`, before any holdout as it is read, same shape.
         takes_part: Whether the pair takes part in the choice, same shape; nobody's does as it is read.
+        propensity: Probability with which the lot says treatment, same shape; NaN where none was drawn, and as it is read.
     """
 
     slot: Ints
     person: Ints
     code: NDArray[np.int8]
     takes_part: NDArray[np.bool_]
+    propensity: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class SettledArms:
-    """People whose arm in a campaign was drawn before, by a plan or by whoever delivered to them; all of shape (rows,).
+    """People whose arm in a campaign was settled before, by a plan or by whoever delivered to them; all of shape (rows,).
 
     Attributes:
         slot: Campaign, its place among the planned ones.
         person: Number of the person.
         is_treated: Arm of the first contact, in which `outcomes` counts them.
+        propensity: Probability with which the lot of that contact said treatment; NaN where none is known to have been drawn.
     """
 
     slot: Ints
     person: Ints
     is_treated: NDArray[np.bool_]
+    propensity: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -791,14 +817,22 @@ class CandidateReader:
             for name in found.column_names
             if name not in ("slot", "person")
         }
-        nobody = np.zeros(found.num_rows, bool)
-        return Pairs(_ints(found, "slot"), _ints(found, "person"), eligibility_codes(found.num_rows, flags), nobody)
+        rows = found.num_rows
+        return Pairs(
+            _ints(found, "slot"),
+            _ints(found, "person"),
+            eligibility_codes(rows, flags),
+            takes_part=np.zeros(rows, bool),
+            propensity=np.full(rows, np.nan),
+        )
 
     def settled_arms(self) -> SettledArms:
         """People with a contact of a planned campaign, handed over or delivered, in either arm."""
         with self._tables([True] * len(self._briefs), np.ones(len(self._items), bool)):
             found = self._connection.execute(_SETTLED, {"plan_id": self._plan_id}).to_arrow_table()
-        return SettledArms(_ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"))
+        return SettledArms(
+            _ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"), _floats(found, "propensity")
+        )
 
     def offers(self, slot: Ints, person: Ints, available: NDArray[np.bool_], most: int) -> Offers:
         """What each pair would be shown, what it was offered before only where nothing else is left; after `pairs` was read.

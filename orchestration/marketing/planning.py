@@ -329,8 +329,9 @@ class _Planner:
     def _hold_out(self, pairs: Pairs, settled: SettledArms) -> Pairs:
         """Marks the eligible who are held out, and says which pairs take part in the choice.
 
-        Who has an arm stays in it, whoever drew it and whatever the share is now: nobody is in both. The exception is the global
-        holdout, from which nobody is taken; who was contacted before it takes part no more, not even as a ghost.
+        Who has an arm stays in it, whoever drew it and whatever the share is now: nobody is in both, and the propensity is that of
+        the draw. The exception is the global holdout, from which nobody is taken; who was contacted before it takes part no more,
+        not even as a ghost.
         """
         code = pairs.code.copy()
         eligible = code == 0
@@ -349,7 +350,15 @@ class _Planner:
         code[eligible & (before == 1)] = 0
         code[eligible & out_of_all[pairs.person]] = _HELD_OUT[0]
         takes_part = np.isin(code, _CANDIDATE_CODES) & ~((code == _HELD_OUT[0]) & (before == 1))
-        return dataclasses.replace(pairs, code=code, takes_part=takes_part)
+        share = np.array([brief.holdout_share for brief in self.planned], np.float64)
+        drawn = np.full(arm.shape, np.nan)
+        drawn[settled.slot, settled.person] = settled.propensity
+        propensity = np.where(
+            before == _NO_ARM,
+            offer_probability(self.limits.global_holdout, share[pairs.slot]),
+            drawn[pairs.slot, pairs.person],
+        )
+        return dataclasses.replace(pairs, code=code, takes_part=takes_part, propensity=propensity)
 
     def _offer(self, reader: CandidateReader, pairs: Pairs) -> _Offered:
         """Items and worth of every candidate pair, and what exploration leaves of them."""
@@ -473,7 +482,7 @@ class _Planner:
 
     def _left_to_reach(self) -> Ints:
         """People still to be contacted in each segment with a minimum, shape (segments,)."""
-        return np.maximum(self.reach_asked - self.reached, 0)
+        return np.asarray(np.maximum(self.reach_asked - self.reached, 0), np.int64)
 
     def _allocate(
         self, problem: Problem, config: AllocationConfig, people: Ints, delivered: Flags
@@ -588,7 +597,7 @@ class _Planner:
                 "not_after": pa.array([end for _, end in spans], pa.timestamp("us")),
                 "arm": pa.array(np.where(out, CONTROL, TREATMENT).tolist(), pa.string()),
                 "status": pa.array([HANDED_OVER if when in handed else PLANNED for when in dates], pa.string()),
-                "propensity": self._propensity(slot),
+                "propensity": pa.array(pairs.propensity[offered.pair[offer]], from_pandas=True),
                 "p_click": valuation.p_click[offer],
                 "p_conversion": valuation.p_conversion[offer],
                 "uplift": valuation.uplift[offer],
@@ -614,11 +623,6 @@ class _Planner:
 
     def _item_key(self, item: int) -> str | None:
         return self.items[item] if item >= 0 else None
-
-    def _propensity(self, slot: Ints) -> Floats:
-        """Probability that the holdouts make a contact a treatment contact, shape (rows,)."""
-        share = np.array([brief.holdout_share for brief in self.planned], np.float64)
-        return offer_probability(self.limits.global_holdout, share[slot])
 
     def _plan_row(self, pairs: Pairs, offered: _Offered, choice: _Choice, contact: pa.Table) -> pa.Table:
         treated = contact.filter(pc.equal(contact["arm"], TREATMENT))
@@ -750,14 +754,13 @@ class _Planner:
         reason[known] = why[offer]
         item = np.full(len(known), -1, np.int64)
         item[known] = offered.item[offer]
-        propensity = self._propensity(pairs.slot)
         table = pa.table(
             {
                 "campaign_key": named(pa.array(pairs.slot), [brief.campaign_key for brief in self.planned]),
                 "user_key": self.users.take(pa.array(pairs.person)),
                 "code": named(pa.array(pairs.code), CODES),
                 "reason": named(pa.array(reason, mask=~(known & eligible)), REASONS),
-                "propensity": pa.array(propensity, mask=~known),
+                "propensity": pa.array(pairs.propensity, mask=~known | np.isnan(pairs.propensity)),
                 "item_key": named(pa.array(item, mask=item < 0), self.items),
                 "p_click": of_offers(valuation.p_click),
                 "p_conversion": of_offers(valuation.p_conversion),

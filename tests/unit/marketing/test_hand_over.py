@@ -248,7 +248,8 @@ def test_no_campaign_id_leaves_the_folder_of_exports(house: House) -> None:
 def test_a_channel_answers_by_returning_the_rows_with_the_time_shown(
     house: House, tmp_path: Path, extension: str
 ) -> None:
-    house.plans("plan-1", contact("plan-1", "ann", item_key="knowledge:42"), contact("plan-1", "bob"))
+    undrawn = contact("plan-1", "bob", propensity=None)
+    house.plans("plan-1", contact("plan-1", "ann", item_key="knowledge:42"), undrawn)
     house.hands_over()
     source = house.exports / SPRING / f"list.{extension}"
     target = tmp_path / "landing" / "marketing" / "exposures" / "back.csv"

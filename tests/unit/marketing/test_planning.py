@@ -15,8 +15,9 @@ from models_ml.campaigns.holdout import held_out
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
+from orchestration.marketing.campaign_briefs import read_briefs
 from orchestration.marketing.campaign_limits import CampaignLimitError
-from orchestration.marketing.contact_candidates import further_columns
+from orchestration.marketing.contact_candidates import CandidateReader, further_columns
 from orchestration.marketing.ledger import Commitment
 from orchestration.marketing.planning import contact_key, make_plan, write_plan
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -334,6 +335,19 @@ class TestProblems:
         assert rows(plan, "plan")[0]["currency"] == "EUR"
         assert campaign(plan, "a")["state"] == "refused"
         assert campaign(plan, "b")["state"] == "planned"
+
+    def test_a_new_campaign_in_another_currency_never_stops_one_that_runs(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        world.campaign("runs", currency="USD")
+        hand(world, "earlier", "runs", "u000", date(2026, 2, 1))
+        for name in ("new", "newer"):
+            world.campaign(name, currency="EUR", channel=name)
+        plan = planned(world, tmp_path)
+        assert rows(plan, "plan")[0]["currency"] == "USD"
+        assert campaign(plan, "runs")["state"] == "planned"
+        assert "give budget, cost and value in USD" in campaign(plan, "new")["problem"]
 
     def test_items_say_what_a_conversion_is_worth_where_the_brief_does_not(
         self, world: SmallWorld, tmp_path: Path
@@ -874,6 +888,57 @@ class TestArmsOfOthers:
         found = codes(planned(world, tmp_path))
         assert {found[user] for user in users[:45]} == {"campaign_holdout"}
         assert {found[user] for user in users[45:]} == {"eligible"}
+
+    def test_a_propensity_is_that_of_the_draw_and_there_is_none_where_nobody_drew(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(30)
+        world.limit("global_holdout", 0.05)
+        for name, channel in (("unheld", "email"), ("held", "push"), ("uneven", "banner")):
+            world.campaign(name, channel=channel, holdout_share=0.1)
+        for user in users[:10]:
+            # Without any holdout; with one of a fifth; and with one of which not all is told. Items are in what is delivered.
+            world.exposure("unheld", user, at=AS_OF - timedelta(days=20), propensity=0.1)
+            world.exposure("held", user, at=AS_OF - timedelta(days=20), propensity=0.1)
+            world.exposure("uneven", user, at=AS_OF - timedelta(days=20))
+        for user, propensity in ((users[10], 0.2), (users[11], None)):
+            world.exposure("held", user, arm="control", at=AS_OF - timedelta(days=20), propensity=0.2)
+            world.exposure("uneven", user, arm="control", at=AS_OF - timedelta(days=20), propensity=propensity)
+        # A plan drew when shares were others; a later contact changes nothing.
+        hand(world, "first", "unheld", users[12], date(2026, 2, 1), propensity=0.5)
+        hand(world, "second", "unheld", users[12], date(2026, 2, 10), propensity=0.6)
+        plan = planned(world, tmp_path)
+        for name, settled, expected in (
+            ("unheld", users[:10], None),
+            ("held", users[:12], pytest.approx(0.8)),
+            ("uneven", users[:12], None),
+            ("unheld", users[12:13], 0.5),
+            ("unheld", users[13:], pytest.approx(0.95 * 0.9)),
+        ):
+            for table in ("contact", "eligibility"):
+                found = [row for row in rows(plan, table) if row["campaign_key"] == name and row["user_key"] in settled]
+                assert found
+                for row in found:
+                    if row.get("p_conversion") is not None:
+                        assert row["propensity"] == expected, (name, table)
+
+    def test_people_whose_arm_nobody_drew_are_not_learnt_from_as_if_it_had_been(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(30)
+        world.campaign("spring", holdout_share=0.3)
+        for user in users[:10]:
+            world.exposure("spring", user, at=AS_OF - timedelta(days=20))
+        world.insert_contacts(planned(world, tmp_path).table("contact").to_pylist())
+        world.now(AS_OF + timedelta(days=20))
+        briefs = read_briefs(world.connection, FIRST + timedelta(days=20), 7).planned
+        with CandidateReader(world.connection, "later", briefs, []) as reader:
+            history = reader.history()
+        assert history is not None
+        by_others = history.features.person < 10
+        assert by_others.any()
+        assert np.isnan(history.propensity[by_others]).all()
+        np.testing.assert_allclose(history.propensity[~by_others], 0.7)
 
 
 def test_models_learn_from_visits_of_a_campaigns_target_platform_and_from_dismissals(
