@@ -327,6 +327,20 @@ class TestProblems:
         reached = {row["campaign_key"] for row in rows(plan, "contact")}
         assert reached == {"good", "also good"} | ({"spring"} if state == "planned" else set())
 
+    def test_a_campaign_whose_segment_is_gone_after_it_has_contacted_people_says_what_to_do(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.person("ann", segments=["taste:joined:crime+drama"])
+        world.campaign("spring", segment="taste:joined:crime")
+        hand(world, "earlier", "spring", "ann", date(2026, 2, 1))
+        row = campaign(planned(world, tmp_path), "spring")
+        assert row["state"] == "refused"
+        assert row["problem"] == (
+            "Its segment 'taste:joined:crime' is not a segment_key; did you mean taste:joined:crime+drama? All are in "
+            "marketing.segment. Segments of taste may be gone when they are made anew. Leave it empty for everyone on the "
+            "source platform. Whom it has contacted stays in their arm, whichever segment its row is given."
+        )
+
     def test_the_currency_is_that_of_most_campaigns_and_else_the_first(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("a", currency="USD")
