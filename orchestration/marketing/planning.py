@@ -46,8 +46,9 @@ from models_ml.campaigns.eligibility import CODES, ELIGIBLE
 from models_ml.campaigns.exploration import explore
 from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
+from models_ml.campaigns.qini import RESPONSE_ONLY
 from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
-from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
+from models_ml.campaigns.valuation import KINDS, UPLIFT, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
 from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
@@ -646,6 +647,9 @@ class _Planner:
             "gap": allocation.gap,
             "method": allocation.method,
             "value_source": offered.valuation.source,
+            "value_reason": offered.valuation.reason,
+            "click_source": offered.valuation.click_source,
+            **_qini(offered.valuation),
         }
         return pa.Table.from_pylist([row], PLAN_SCHEMA)
 
@@ -817,6 +821,19 @@ def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> st
 def _salt(name: str) -> str:
     """The name of a draw, shortened by a hash where a salt cannot be as long."""
     return name if len(name.encode()) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _qini(valuation: Valuation) -> dict[str, float | None]:
+    """How well a model of uplift ranks people beside their response alone; nothing where there was too little to compare."""
+    if valuation.qini is None:
+        return {}
+    score, response = valuation.qini.scores[UPLIFT], valuation.qini.scores[RESPONSE_ONLY]
+    return {
+        "qini": score.value,
+        "qini_low": score.low,
+        "qini_high": score.high,
+        "qini_of_response": response.value,
+    }
 
 
 def _sum(table: pa.Table, column: str) -> float:

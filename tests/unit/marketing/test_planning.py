@@ -1,5 +1,6 @@
 """What a plan does with the people, campaigns and limits of a small warehouse."""
 
+import dataclasses
 import hashlib
 import math
 from collections import Counter
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from models_ml.campaigns.holdout import held_out
+from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, QiniScore
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
@@ -976,6 +978,27 @@ def test_models_learn_from_visits_of_a_campaigns_target_platform_and_from_dismis
     assert features.person.tolist() == [0, 1, 0, 1]
     expected = further_columns(np.array([0.0, 0.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
     np.testing.assert_allclose(features.further, expected)
+
+
+def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.people(2)
+    world.campaign("spring")
+    (row,) = rows(planned(world, tmp_path), "plan")
+    assert (row["value_source"], row["click_source"]) == ("prior", "prior")
+    assert row["value_reason"] == "no contact has been followed yet"
+    assert row["qini"] is None
+    score, rival = (QiniScore(value, value - 0.2, value + 0.2, 0.0, np.array([value])) for value in (0.1, 0.25))
+    compared = QiniComparison({"uplift model": score, RESPONSE_ONLY: rival}, {}, {}, {})
+
+    def valued(*arguments: Any) -> Valuation:
+        return dataclasses.replace(value_contacts(*arguments), qini=compared, reason="Qini too small")
+
+    monkeypatch.setattr(planning, "value_contacts", valued)
+    (row,) = rows(planned(world, tmp_path, version="v2"), "plan")
+    assert [row[name] for name in ("qini", "qini_low", "qini_high", "qini_of_response")] == [0.1, -0.1, 0.1 + 0.2, 0.25]
+    assert row["value_reason"] == "Qini too small"
 
 
 class TestExploration:
