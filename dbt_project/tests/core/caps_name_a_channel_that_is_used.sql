@@ -1,4 +1,4 @@
-{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'limit_price'}}}) }}
+{{ config(severity='warn', meta={'dagster': {'ref': {'name': 'dim_campaign'}}}) }}
 
 with
 
