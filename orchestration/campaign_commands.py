@@ -28,6 +28,7 @@ from orchestration.command_line import (
     program,
     settings_of_call,
 )
+from orchestration.marketing.campaign_briefs import campaign_days
 from orchestration.resources.durable import write_whole
 from orchestration.settings import Settings, parse_time
 from orchestration.sql import has_relation
@@ -212,7 +213,7 @@ def approve(
         }
         if segment == _EVERYONE:
             row["segment"] = None
-        row |= {"starts_at": f"{first}T00:00:00", "ends_at": f"{last}T23:59:59"}
+        row |= campaign_days(first, last, proposal["time_zone"])
         _expect_usable(connection, row, first, last, as_of.date())
     earlier = _landed(file)
     row["updated_at"] = _decided_at(as_of, earlier or (known[0] if known else None))

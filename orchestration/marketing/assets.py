@@ -80,6 +80,7 @@ _KNOWN_OF_PEOPLE = _keys(
     "marketing.measured_rate",
     "recommendations.scored_user_item",
     "seeds.campaign_limits",
+    "staging.stg_marketing__responses",
 )
 _THEMES = _keys(
     "core.bridge_item_topic",

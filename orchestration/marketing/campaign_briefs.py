@@ -9,13 +9,17 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
 PLANNED, WAITING, ENDED, NOT_APPROVED, REFUSED = "planned", "waiting", "ended", "not_approved", "refused"
 STATES = (PLANNED, WAITING, ENDED, NOT_APPROVED, REFUSED)
+
+# Families of segments that come and go with what people do and with the training of models.
+MADE_ANEW = ("interest", "taste")
 
 # What is taken where a brief says nothing.
 HOLDOUT_SHARE = 0.1
@@ -77,6 +81,14 @@ from core.dim_campaign as campaigns
 left join known on campaigns.campaign_key = known.campaign_key
 cross join runs
 order by campaigns.campaign_key
+"""
+
+
+_RUNNING = """
+select distinct contacts.campaign_key
+from marketing.past_contact as contacts
+cross join raw.run as runs
+where contacts.decided_at <= runs.as_of
 """
 
 
@@ -155,11 +167,29 @@ class Briefs:
         return tuple(brief for brief in self.all if brief.state == PLANNED)
 
 
+def campaign_days(first: date, last: date, time_zone: str) -> dict[str, str]:
+    """The columns of `marketing/campaigns` that say from which to which day, both included, a campaign runs.
+
+    With the offset of each moment, because a time without one is in UTC, whose days are others.
+
+    Args:
+        first: First calendar day.
+        last: Last calendar day.
+        time_zone: IANA name of the time zone that the run counts days in.
+    """
+    zone = ZoneInfo(time_zone)
+    return {
+        "starts_at": datetime.combine(first, time(), zone).isoformat(),
+        "ends_at": datetime.combine(last, time(23, 59, 59), zone).isoformat(),
+    }
+
+
 def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -> Briefs:
     """Reads every campaign and says which of them can be planned.
 
-    A plan is in one currency: that of most campaigns that could be planned, of several the first in the alphabet. One bad brief is
-    refused with a sentence and stops no other.
+    A plan is in one currency: that of most campaigns that run, which are those with contacts handed over before; else of most that
+    could be planned, and of several the first in the alphabet. So no new campaign stops one that runs. One bad brief is refused
+    with a sentence and stops no other.
 
     Args:
         connection: Reader of the build file.
@@ -171,11 +201,18 @@ def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -
     ]
     asked = connection.execute(_BRIEFS)
     names = [column[0] for column in asked.description or ()]
-    found = [_brief(dict(zip(names, row, strict=True)), segments, first, days) for row in asked.fetchall()]
-    currencies = collections.Counter(brief.currency for brief in found if brief.state == PLANNED and brief.currency)
-    if not currencies:
+    rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+    running = {key for (key,) in connection.execute(_RUNNING).fetchall()}
+    found = [_brief(row | {"runs": row["campaign_key"] in running}, segments, first, days) for row in rows]
+    of_all: collections.Counter[str] = collections.Counter()
+    of_running: collections.Counter[str] = collections.Counter()
+    for brief in found:
+        if brief.state == PLANNED and brief.currency:
+            of_all[brief.currency] += 1
+            of_running[brief.currency] += brief.campaign_key in running
+    if not of_all:
         return Briefs(tuple(found), None)
-    currency = min(currencies, key=lambda code: (-currencies[code], code))
+    currency = min(of_all, key=lambda code: (-of_running[code], -of_all[code], code))
     return Briefs(tuple(_in_one_currency(brief, currency) for brief in found), currency)
 
 
@@ -255,17 +292,20 @@ def _problem(row: dict[str, Any], segments: Sequence[str]) -> str | None:
     if row["items_named"] and not row["item_keys"]:
         return f"None of its items is in the catalogue of the {row['target_platform']} platform; correct item_ids."
     if row["segment"] is not None and row["segment"] not in segments:
-        return _unknown_segment(row["segment"], segments)
+        return _unknown_segment(row["segment"], segments, runs=row["runs"])
     return None
 
 
-def _unknown_segment(text: str, segments: Sequence[str]) -> str:
+def _unknown_segment(text: str, segments: Sequence[str], *, runs: bool) -> str:
     close = difflib.get_close_matches(text, segments, n=3, cutoff=0.4)
     named = f"did you mean {', '.join(close)}? All are" if close else "all are"
     shown = text if len(text) <= 60 else f"{text[:57]}..."
+    family = text.split(":")[0]
+    gone = f" Segments of {family} may be gone when they are made anew." if family in MADE_ANEW else ""
+    kept = " Whom it has contacted stays in their arm, whichever segment its row is given." if runs else ""
     return (
-        f"Its segment {shown!r} is not a segment_key; {named} in marketing.segment. "
-        "Leave it empty for everyone on the source platform."
+        f"Its segment {shown!r} is not a segment_key; {named} in marketing.segment.{gone} "
+        f"Leave it empty for everyone on the source platform.{kept}"
     )
 
 
@@ -273,7 +313,6 @@ def _in_one_currency(brief: Brief, currency: str) -> Brief:
     if brief.state not in (PLANNED, WAITING) or brief.currency == currency:
         return brief
     problem = (
-        f"Its money is in {brief.currency}, but the plan is in {currency}, as most campaigns are; "
-        f"give budget, cost and value in {currency}."
+        f"Its money is in {brief.currency}, but the plan is in {currency}; give budget, cost and value in {currency}."
     )
     return dataclasses.replace(brief, state=REFUSED, problem=problem)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 _ACTIVE = """
-select limit_id, limit_kind, nullif(trim(channel), '') as channel, item_key, segment_key, amount, window_days
+select limit_id, limit_kind, nullif(lower(trim(channel)), '') as channel, item_key, segment_key, amount, window_days
 from seeds.campaign_limits
 where is_active
 order by limit_id
@@ -49,7 +49,7 @@ class CampaignLimits:
         total_budgets: Money for all campaigns.
         caps: Caps of contacts of a person.
         stock: Pieces of each item, by item_key; all of its rows hold.
-        minimum_reach: People to be contacted, by segment_key.
+        minimum_reach: People to be contacted, by segment_key; all of its rows hold.
     """
 
     global_holdout: float
@@ -57,7 +57,7 @@ class CampaignLimits:
     total_budgets: tuple[WindowedAmount, ...]
     caps: tuple[WindowedCap, ...]
     stock: dict[str, tuple[WindowedAmount, ...]]
-    minimum_reach: dict[str, int]
+    minimum_reach: dict[str, tuple[WindowedAmount, ...]]
 
 
 def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
@@ -70,7 +70,7 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
     total: list[WindowedAmount] = []
     caps: list[WindowedCap] = []
     stock: dict[str, tuple[WindowedAmount, ...]] = {}
-    reach: dict[str, int] = {}
+    reach: dict[str, tuple[WindowedAmount, ...]] = {}
     for limit, kind, channel, item, segment, amount, window in connection.execute(_ACTIVE).fetchall():
         row = f"row {limit!r} of seeds.campaign_limits"
         if kind not in _KINDS:
@@ -98,7 +98,7 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
                 raise CampaignLimitError(f"{row}: a minimum reach needs a segment_key of marketing.segment")
             if not _knows(connection, "marketing.known_segment", "segment_key", segment):
                 raise CampaignLimitError(f"{row}: no segment {segment!r}; marketing.segment has the keys")
-            reach[segment] = max(int(amount), reach.get(segment, 0))
+            reach[segment] = (*reach.get(segment, ()), WindowedAmount(amount, window))
     return CampaignLimits(
         shares["global_holdout"], shares["exploration_share"], tuple(total), tuple(caps), stock, reach
     )

@@ -15,11 +15,13 @@ from datetime import date
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models_ml.campaigns.allocation_problem import NO_ITEM
 from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
+from orchestration.marketing.answers import ANSWERS, PERMISSION
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
 from orchestration.resources.warehouse import registered
@@ -46,7 +48,7 @@ from core.dim_user
 """
 
 # A person may be contacted if one account of the platform may; what the others say is already in the permission of that one.
-_ACCESS = """
+_ACCESS = f"""
 create or replace temp table plan_access as
 select
     people.person,
@@ -55,7 +57,7 @@ select
     coalesce(bool_or(accounts.reason = 'erased'), false) as is_erased,
     coalesce(bool_or(accounts.reason = 'unsubscribed'), false) as is_unsubscribed,
     arg_min(accounts.time_zone, (not accounts.is_contactable, accounts.account_key)) as time_zone
-from intermediate.int_account__contactable as accounts
+from ({PERMISSION}) as accounts
 inner join plan_person as people on accounts.user_key = people.user_key
 group by all
 """
@@ -119,7 +121,7 @@ where
 """
 
 # Besides the people of a campaign's segment those whom it contacted before and who have left it.
-_PAIR = """
+_PAIR = f"""
 create or replace temp table plan_pair as
 with runs as (
     select as_of from raw.run
@@ -156,11 +158,10 @@ answers as (
         people.person,
         bool_or(responses.response_type = 'conversion') as is_conversion,
         bool_or(responses.response_type = 'dismiss') as is_dismissal
-    from core.fct_response as responses
+    from ({ANSWERS}) as responses
     inner join plan_campaign as campaigns on responses.campaign_key = campaigns.campaign_key
     inner join plan_person as people on responses.user_key = people.user_key
-    cross join runs
-    where responses.response_type in ('conversion', 'dismiss') and responses.occurred_at <= runs.as_of
+    where responses.response_type in ('conversion', 'dismiss')
     group by all
 ),
 
@@ -311,28 +312,50 @@ qualify row_number() over (partition by pair order by times, place, score desc, 
 order by pair, times, place, score desc, item
 """
 
+# What is delivered as the propensity of an exposure is that of the item too, of a control that of being left alone. So what other
+# systems held out is only known to be a lot where all of a campaign's controls were delivered with the same one.
 _SETTLED = """
 with runs as (
     select as_of from raw.run
 ),
 
-first_contacts as (
-    select contacts.campaign_key, contacts.user_key, contacts.arm, contacts.not_before as started_at, 0 as source
-    from marketing.past_contact as contacts
+promised as (
+    select contacts.* from marketing.past_contact as contacts
     cross join runs
     where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
-    union all
-    select exposures.campaign_key, exposures.user_key, exposures.arm, exposures.shown_at, 1
-    from core.fct_exposure as exposures
+),
+
+delivered as (
+    select exposures.* from core.fct_exposure as exposures
     cross join runs
-    where exposures.shown_at <= runs.as_of
+    where exposures.shown_at <= runs.as_of and exposures.exposure_key not in (select md5(contact_key) from promised)
+),
+
+lots as (
+    select campaign_key, 1 - max(propensity) as propensity
+    from delivered
+    where arm = 'control'
+    group by campaign_key
+    having count(*) = count(propensity) and max(propensity) - min(propensity) < 1e-9
+        and min(propensity) > 0 and max(propensity) < 1
+),
+
+first_contacts as (
+    select campaign_key, user_key, arm, propensity, not_before as started_at, 0 as source
+    from promised
+    union all
+    select delivered.campaign_key, delivered.user_key, delivered.arm, lots.propensity, delivered.shown_at, 1
+    from delivered
+    left join lots on delivered.campaign_key = lots.campaign_key
 )
 
 select
     campaigns.slot,
     people.person,
     arg_min(first_contacts.arm, (first_contacts.started_at, first_contacts.source, first_contacts.arm)) = 'treatment'
-        as is_treated
+        as is_treated,
+    arg_min_null(first_contacts.propensity, (first_contacts.started_at, first_contacts.source, first_contacts.arm))
+        as propensity
 from first_contacts
 inner join plan_campaign as campaigns on first_contacts.campaign_key = campaigns.campaign_key
 inner join plan_person as people on first_contacts.user_key = people.user_key
@@ -340,27 +363,55 @@ group by all
 order by campaigns.slot, people.person
 """
 
-_KNOWN = """
+_CHOSEN = """
+select people.person, bool_or(contacts.arm = 'treatment') as is_treated
+from marketing.past_contact as contacts
+cross join raw.run as runs
+left join plan_person as people on contacts.user_key = people.user_key
+where
+    contacts.plan_id != $plan_id
+    and contacts.decided_at <= runs.as_of
+    and contacts.contact_date >= $since
+    and list_contains(contacts.segment_keys, $key)
+group by contacts.user_key, people.person
+"""
+
+_MEMBERS = """
+with members as (
+    select
+        people.person,
+        min(list_position($keys::varchar[], memberships.segment_key)) as place
+    from marketing.known_membership as memberships
+    inner join plan_person as people on memberships.user_key = people.user_key
+    where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
+    group by people.person
+)
+
+select cast(coalesce(members.place, 0) - 1 as bigint) as segment
+from plan_person as people
+left join members on people.person = members.person
+order by people.person
+"""
+
+_KNOWN = f"""
 with runs as (
     select as_of from raw.run
 ),
 
+-- What would have been sent to the held out tires too: else they would be the fresher ones, and be chosen before the contacted.
 tired as (
     select person, count(*) as contacts from plan_earlier
     cross join runs
-    where is_treated and not_before > runs.as_of - to_days($recent) and person is not null
+    where not_before > runs.as_of - to_days($recent) and person is not null
     group by all
 ),
 
 dismissed as (
     select people.person, count(*) as dismissals
-    from core.fct_response as responses
+    from ({ANSWERS}) as responses
     inner join plan_person as people on responses.user_key = people.user_key
     cross join runs
-    where
-        responses.response_type = 'dismiss'
-        and responses.occurred_at > runs.as_of - to_days($history)
-        and responses.occurred_at <= runs.as_of
+    where responses.response_type = 'dismiss' and responses.occurred_at > runs.as_of - to_days($history)
     group by all
 ),
 
@@ -423,7 +474,7 @@ contacts as (
         campaigns.target_platform,
         campaigns.item_ids,
         cast(coalesce(campaigns.value_per_conversion, 0) as double) as value_per_conversion,
-        count(*) filter (where past.arm = 'treatment') over (
+        count(*) over (
             partition by people.person order by past.not_before
             range between to_days($recent) preceding and current row exclude group
         ) as recent_contacts
@@ -558,27 +609,31 @@ class Pairs:
         person: Number of the person, same shape.
         code: Index into `eligibility.CODES`, before any holdout as it is read, same shape.
         takes_part: Whether the pair takes part in the choice, same shape; nobody's does as it is read.
+        propensity: Probability with which the lot says treatment, same shape; NaN where none was drawn, and as it is read.
     """
 
     slot: Ints
     person: Ints
     code: NDArray[np.int8]
     takes_part: NDArray[np.bool_]
+    propensity: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class SettledArms:
-    """People whose arm in a campaign was drawn before, by a plan or by whoever delivered to them; all of shape (rows,).
+    """People whose arm in a campaign was settled before, by a plan or by whoever delivered to them; all of shape (rows,).
 
     Attributes:
         slot: Campaign, its place among the planned ones.
         person: Number of the person.
         is_treated: Arm of the first contact, in which `outcomes` counts them.
+        propensity: Probability with which the lot of that contact said treatment; NaN where none is known to have been drawn.
     """
 
     slot: Ints
     person: Ints
     is_treated: NDArray[np.bool_]
+    propensity: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -601,7 +656,7 @@ class KnownOfPeople:
     """What is known of every person, in the order of their numbers; all of shape (people,).
 
     Attributes:
-        recent_contacts: Contacts in the last `RECENT_DAYS`.
+        recent_contacts: Contacts in the last `RECENT_DAYS`, of either arm.
         activity: Events in the last `ACTIVE_DAYS`, on all platforms.
         segment: Place of the segment among `CandidateReader.segments`, -1 for none.
         dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.
@@ -707,6 +762,27 @@ class CandidateReader:
             ).fetchall()
         )
 
+    def chosen_of(self, segment_key: str, since: date | None = None) -> tuple[Ints, int]:
+        """People whom earlier plans chose in a segment: those who are still known, of either arm, and how many were contacted.
+
+        Args:
+            segment_key: Segment that they were in when it was decided.
+            since: Only contacts of this day and later.
+
+        Returns:
+            Numbers of people, shape (people,); and people whose contact was handed over, known or not.
+        """
+        found = self._connection.execute(
+            _CHOSEN, {"plan_id": self._plan_id, "key": segment_key, "since": since or date.min}
+        )
+        rows = found.to_arrow_table()
+        return _ints(rows.filter(pc.is_valid(rows["person"])), "person"), int(_flags(rows, "is_treated").sum())
+
+    def members(self, segment_keys: Sequence[str]) -> Ints:
+        """Place of each person's segment among those given, the first where there are several, -1 for none; shape (people,)."""
+        found = self._connection.execute(_MEMBERS, {"keys": list(segment_keys)}).to_arrow_table()
+        return _ints(found, "segment")
+
     def earlier(self, first: date, days: int) -> EarlierContacts:
         """Contacts of people who are still known, from `days` days before the first day of the plan on."""
         found = self._connection.execute(
@@ -741,14 +817,22 @@ class CandidateReader:
             for name in found.column_names
             if name not in ("slot", "person")
         }
-        nobody = np.zeros(found.num_rows, bool)
-        return Pairs(_ints(found, "slot"), _ints(found, "person"), eligibility_codes(found.num_rows, flags), nobody)
+        rows = found.num_rows
+        return Pairs(
+            _ints(found, "slot"),
+            _ints(found, "person"),
+            eligibility_codes(rows, flags),
+            takes_part=np.zeros(rows, bool),
+            propensity=np.full(rows, np.nan),
+        )
 
     def settled_arms(self) -> SettledArms:
         """People with a contact of a planned campaign, handed over or delivered, in either arm."""
         with self._tables([True] * len(self._briefs), np.ones(len(self._items), bool)):
             found = self._connection.execute(_SETTLED, {"plan_id": self._plan_id}).to_arrow_table()
-        return SettledArms(_ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"))
+        return SettledArms(
+            _ints(found, "slot"), _ints(found, "person"), _flags(found, "is_treated"), _floats(found, "propensity")
+        )
 
     def offers(self, slot: Ints, person: Ints, available: NDArray[np.bool_], most: int) -> Offers:
         """What each pair would be shown, what it was offered before only where nothing else is left; after `pairs` was read.

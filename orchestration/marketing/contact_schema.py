@@ -59,5 +59,11 @@ PLAN_SCHEMA = pa.schema(
         ("gap", pa.float64()),
         ("method", pa.string()),
         ("value_source", pa.string()),
+        ("value_reason", pa.string()),
+        ("click_source", pa.string()),
+        ("qini", pa.float64()),
+        ("qini_low", pa.float64()),
+        ("qini_high", pa.float64()),
+        ("qini_of_response", pa.float64()),
     ]
 )

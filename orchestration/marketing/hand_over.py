@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from orchestration.marketing.answers import ANSWERS, PERMISSION
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, TREATMENT
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -40,8 +41,8 @@ _NO_CHANNEL = "any"
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _MANIFEST = "manifest.json"
 
-#: Why somebody who was chosen is not in a list after all.
-LEFT_OUT = ("no_account", "not_contactable", "day_over")
+#: Why somebody who was chosen is not in a list after all; `answered` is a dismissal or a conversion of the same campaign.
+LEFT_OUT = ("no_account", "not_contactable", "answered", "day_over")
 
 
 @dataclass(frozen=True)
@@ -287,16 +288,22 @@ _LIST_COLUMNS = [
 ]
 
 # One account a person: of those on the platform that may be contacted, the first by its id.
-_RECIPIENTS = """
+_RECIPIENTS = f"""
 with accounts as (
     select
         permission.user_key,
         permission.platform,
         min(account.user_id) filter (where permission.is_contactable) as user_id
-    from intermediate.int_account__contactable as permission
+    from ({PERMISSION}) as permission
     inner join raw.account as account on permission.account_key = account.account_key
     where permission.user_key in (select chosen.user_key from chosen)
     group by all
+),
+
+answered as (
+    select distinct answers.campaign_key, answers.user_key
+    from ({ANSWERS}) as answers
+    where answers.response_type in ('conversion', 'dismiss')
 )
 
 select
@@ -317,9 +324,11 @@ select
         when chosen.not_after <= $as_of then 'day_over'
         when accounts.user_key is null then 'no_account'
         when accounts.user_id is null then 'not_contactable'
+        when answered.user_key is not null then 'answered'
     end as left_out
 from chosen
 left join accounts on chosen.user_key = accounts.user_key and chosen.platform = accounts.platform
+left join answered on chosen.user_key = answered.user_key and chosen.campaign_key = answered.campaign_key
 left join core.dim_item as items on chosen.item_key = items.item_key
 order by chosen.campaign_key, chosen.channel, accounts.user_id, chosen.contact_key
 """

@@ -5,7 +5,9 @@ is an artifact whose address says what it was made from, so that the same delive
 other lists handed over in between or not.
 
 Everybody who would be eligible but for a holdout takes part in the choice (ghost contacts): a chosen contact of a held-out person
-goes to the control arm, is never delivered and costs nothing, and both arms are chosen by the same rule.
+goes to the control arm, is never delivered and costs nothing. Ghost contacts count in caps and tire as delivered ones do, in every
+campaign, so that both arms are chosen by the same rule. What contact does to people can not be mirrored: nobody dismisses a ghost,
+unsubscribes or converts because of it, so that later choices meet other people in the arms to that extent.
 
 One item a pair of person and campaign is looked at, the best one: nothing but the item's score tells items apart, so another one
 is only better where the best has run out, and only items with a stock can. Those campaigns have two alternates a pair. Memory is
@@ -44,8 +46,9 @@ from models_ml.campaigns.eligibility import CODES, ELIGIBLE
 from models_ml.campaigns.exploration import explore
 from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
-from models_ml.campaigns.rolling import KEPT_PER_DAY, day_budgets, days_of_pairs, within_reach
-from models_ml.campaigns.valuation import KINDS, ContactFeatures, Valuation, ValuationConfig, value_contacts
+from models_ml.campaigns.qini import RESPONSE_ONLY
+from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
+from models_ml.campaigns.valuation import KINDS, UPLIFT, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
 from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
@@ -61,6 +64,8 @@ from orchestration.versions import code_version
 MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
 # Rows of a linear programme, and the fewest people in one that only gives prices.
 _ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
+# How often more people are asked for where a minimum was reached with the held-out only, and how many times as many are looked at.
+_ASKED_AGAIN, _SPARE_OF_REACH = 3, 4
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
@@ -278,14 +283,15 @@ class _Planner:
                 reader.pairs([bool(days.any()) for days in self.active], self.stock >= 1), reader.settled_arms()
             )
             offered = self._offer(reader, pairs)
-            choice = self._choose(reader, offered)
+            self._count_reach(reader)
+            choice = self._choose(reader, pairs, offered)
             contact = self._contacts(reader, pairs, offered, choice)
         tables = {
             "contact": contact,
             "plan": self._plan_row(pairs, offered, choice, contact),
             "campaign": self._campaign_rows(pairs, offered, choice, contact),
             "eligibility": self._eligibility_rows(pairs, offered, choice),
-            "limit": self._limit_rows(choice),
+            "limit": self._limit_rows(pairs, offered, choice),
         }
         return tables, self.handed
 
@@ -324,8 +330,9 @@ class _Planner:
     def _hold_out(self, pairs: Pairs, settled: SettledArms) -> Pairs:
         """Marks the eligible who are held out, and says which pairs take part in the choice.
 
-        Who has an arm stays in it, whoever drew it and whatever the share is now: nobody is in both. The exception is the global
-        holdout, from which nobody is taken; who was contacted before it takes part no more, not even as a ghost.
+        Who has an arm stays in it, whoever drew it and whatever the share is now: nobody is in both, and the propensity is that of
+        the draw. The exception is the global holdout, from which nobody is taken; who was contacted before it takes part no more,
+        not even as a ghost.
         """
         code = pairs.code.copy()
         eligible = code == 0
@@ -344,7 +351,15 @@ class _Planner:
         code[eligible & (before == 1)] = 0
         code[eligible & out_of_all[pairs.person]] = _HELD_OUT[0]
         takes_part = np.isin(code, _CANDIDATE_CODES) & ~((code == _HELD_OUT[0]) & (before == 1))
-        return dataclasses.replace(pairs, code=code, takes_part=takes_part)
+        share = np.array([brief.holdout_share for brief in self.planned], np.float64)
+        drawn = np.full(arm.shape, np.nan)
+        drawn[settled.slot, settled.person] = settled.propensity
+        propensity = np.where(
+            before == _NO_ARM,
+            offer_probability(self.limits.global_holdout, share[pairs.slot]),
+            drawn[pairs.slot, pairs.person],
+        )
+        return dataclasses.replace(pairs, code=code, takes_part=takes_part, propensity=propensity)
 
     def _offer(self, reader: CandidateReader, pairs: Pairs) -> _Offered:
         """Items and worth of every candidate pair, and what exploration leaves of them."""
@@ -393,7 +408,22 @@ class _Planner:
         )
         return _Offered(pair, slot, person, offers.item, share, valuation, value, kept, draw, explored)
 
-    def _choose(self, reader: CandidateReader, offered: _Offered) -> _Choice:
+    def _count_reach(self, reader: CandidateReader) -> None:
+        """How many people of each segment with a minimum are still to be contacted, and who counts towards it.
+
+        Who was chosen in the segment by an earlier plan counts no more: the contacted are taken from the number, and the held-out
+        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key.
+        """
+        self.reach_keys = sorted(self.limits.minimum_reach)
+        self.segment = reader.members(self.reach_keys).copy()
+        self.reach_asked, self.reached = (np.zeros(len(self.reach_keys), np.int64) for _ in range(2))
+        for number, key in enumerate(self.reach_keys):
+            found = [(one, *reader.chosen_of(key, self._since(one))) for one in self.limits.minimum_reach[key]]
+            row, chosen, reached = max(found, key=lambda one: (one[0].amount - one[2], one[0].amount))
+            self.reach_asked[number], self.reached[number] = int(row.amount), reached
+            self.segment[chosen[self.segment[chosen] == number]] = -1
+
+    def _choose(self, reader: CandidateReader, pairs: Pairs, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
         with np.errstate(divide="ignore", invalid="ignore"):
             payable = np.where(self.cost > 0, self.day_budget.sum(axis=1) / self.cost, np.inf)
@@ -402,6 +432,7 @@ class _Planner:
         at = np.flatnonzero(wanted)
         days = self.active.sum(axis=1)
         near = within_reach(offered.slot[at], offered.value[at], payable, MANY_ROWS, days)
+        near |= self._within_reach_of_minimum(offered, at)
         at = at[near | offered.explored[offered.person[at]]]
         index, day = days_of_pairs(
             offered.person[at], offered.slot[at], self.active, self.dates[0].toordinal(), MOST_ROWS
@@ -409,7 +440,6 @@ class _Planner:
         offer = at[index]
         people, person = np.unique(offered.person[offer], return_inverse=True)
         channels, caps = self._caps()
-        segment, minimum = self._reach(people)
         problem = Problem(
             people=len(people),
             days=len(self.dates),
@@ -420,7 +450,7 @@ class _Planner:
                 item=offered.item[offer],
                 day=day,
                 channel=offered.slot[offer],
-                value=offered.value[offer] * KEPT_PER_DAY**day,
+                value=put_off(offered.value[offer], day),
                 cost=self.cost[offered.slot[offer]],
             ),
             limits=Limits(
@@ -429,8 +459,6 @@ class _Planner:
                 total_budget=self.total_budget,
                 caps=caps,
                 stock=self.stock if np.isfinite(self.stock).any() else None,
-                segment=segment,
-                minimum_reach=minimum,
             ),
             earlier=self._earlier(reader, people, channels, max((cap.window_days for cap in caps), default=1)),
         )
@@ -438,7 +466,65 @@ class _Planner:
         # 8 seconds, ten times as many minutes.
         sampled = max(_LEAST_SAMPLE, int(_ROWS_OF_PROGRAMMES * len(people) / max(1, len(offer))))
         config = AllocationConfig(most_rows_lp=_ROWS_OF_PROGRAMMES, sample_people=sampled, seed=self.settings.seed)
-        return _Choice(problem, allocate(problem, config), offer, at, people)
+        delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
+        problem, allocation = self._allocate(problem, config, people, delivered)
+        return _Choice(problem, allocation, offer, at, people)
+
+    def _within_reach_of_minimum(self, offered: _Offered, at: Ints) -> Flags:
+        """Which offers are looked at for a minimum reach: the best of each segment, several times as many as it takes."""
+        kept = np.zeros(len(at), bool)
+        for number, left in enumerate(self._left_to_reach()):
+            mine = np.flatnonzero(self.segment[offered.person[at]] == number)
+            best = np.argsort(-offered.value[at[mine]], kind="stable")[
+                : _SPARE_OF_REACH * int(left) * len(self.planned)
+            ]
+            kept[mine[best]] = True
+        return kept
+
+    def _left_to_reach(self) -> Ints:
+        """People still to be contacted in each segment with a minimum, shape (segments,)."""
+        return np.asarray(np.maximum(self.reach_asked - self.reached, 0), np.int64)
+
+    def _allocate(
+        self, problem: Problem, config: AllocationConfig, people: Ints, delivered: Flags
+    ) -> tuple[Problem, Allocation]:
+        """Solves a problem so that the minimum reach is met by contacts that are delivered.
+
+        The choice knows no arms, so that more people are asked for than are to be contacted, by the share of the held-out among
+        them; and again, by what is still short. What other limits forbid is not asked for again.
+
+        Args:
+            problem: Without a minimum reach.
+            config: How it is solved.
+            people: Number of each person of the problem among all, shape (people of the problem,).
+            delivered: Whether each row would be, shape (rows,).
+
+        Returns:
+            The problem with what was asked for last, and its solution.
+        """
+        left = self._left_to_reach()
+        if not self.reach_keys:
+            return problem, allocate(problem, config)
+        segment, person = self.segment[people], problem.candidates.person
+
+        def count(rows: Ints | Flags) -> Ints:
+            of = segment[np.unique(person[rows])]
+            return np.bincount(of[of >= 0], minlength=len(left))
+
+        there = count(np.ones(len(person), bool))
+        share = np.maximum(count(delivered), 1) / np.maximum(there, 1)
+        asked, short = np.zeros(len(left), np.int64), left
+        for _ in range(1 + _ASKED_AGAIN):
+            asked = np.minimum(asked + np.ceil(short / share).astype(np.int64), np.maximum(left, there))
+            limits = dataclasses.replace(problem.limits, segment=segment, minimum_reach=asked)
+            problem = dataclasses.replace(problem, limits=limits)
+            allocation = allocate(problem, config)
+            chosen = allocation.chosen
+            short = np.maximum(left - count(chosen[delivered[chosen]]), 0)
+            short[(allocation.missing_reach > 0) | (asked >= np.maximum(left, there))] = 0
+            if not short.any():
+                break
+        return problem, allocation
 
     def _caps(self) -> tuple[dict[tuple[str, str], int], tuple[ContactCap, ...]]:
         """Slots, a campaign by its channel each, and the caps over them; the last slots are for campaigns of before."""
@@ -481,31 +567,6 @@ class _Planner:
         )
         return Contacts(at[known].astype(np.int64), earlier.day[known], slot)
 
-    def _reach(self, people: Ints) -> tuple[Ints | None, Ints | None]:
-        """Segment with a minimum of each person, the first one of the seed where there are several, and the minimums."""
-        if not self.limits.minimum_reach:
-            return None, None
-        keys = list(self.limits.minimum_reach)
-        found = self.connection.execute(
-            """
-            with people as (
-                select user_key, row_number() over (order by user_key) - 1 as person from core.dim_user
-            )
-
-            select
-                cast(people.person as bigint) as person,
-                cast(min(list_position($keys::varchar[], memberships.segment_key)) - 1 as bigint) as segment
-            from marketing.known_membership as memberships
-            inner join people on memberships.user_key = people.user_key
-            where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
-            group by people.person
-            """,
-            {"keys": keys},
-        ).to_arrow_table()
-        segment = np.full(len(self.users), -1, np.int64)
-        segment[found["person"].to_numpy()] = found["segment"].to_numpy()
-        return segment[people], np.array(list(self.limits.minimum_reach.values()), np.int64)
-
     def _contacts(self, reader: CandidateReader, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
         """The chosen contacts in `CONTACT_SCHEMA`, in the order of their keys."""
         rows = choice.allocation.chosen
@@ -537,7 +598,7 @@ class _Planner:
                 "not_after": pa.array([end for _, end in spans], pa.timestamp("us")),
                 "arm": pa.array(np.where(out, CONTROL, TREATMENT).tolist(), pa.string()),
                 "status": pa.array([HANDED_OVER if when in handed else PLANNED for when in dates], pa.string()),
-                "propensity": self._propensity(slot),
+                "propensity": pa.array(pairs.propensity[offered.pair[offer]], from_pandas=True),
                 "p_click": valuation.p_click[offer],
                 "p_conversion": valuation.p_conversion[offer],
                 "uplift": valuation.uplift[offer],
@@ -564,11 +625,6 @@ class _Planner:
     def _item_key(self, item: int) -> str | None:
         return self.items[item] if item >= 0 else None
 
-    def _propensity(self, slot: Ints) -> Floats:
-        """Probability that the holdouts make a contact a treatment contact, shape (rows,)."""
-        share = np.array([brief.holdout_share for brief in self.planned], np.float64)
-        return offer_probability(self.limits.global_holdout, share[slot])
-
     def _plan_row(self, pairs: Pairs, offered: _Offered, choice: _Choice, contact: pa.Table) -> pa.Table:
         treated = contact.filter(pc.equal(contact["arm"], TREATMENT))
         allocation = choice.allocation
@@ -591,6 +647,9 @@ class _Planner:
             "gap": allocation.gap,
             "method": allocation.method,
             "value_source": offered.valuation.source,
+            "value_reason": offered.valuation.reason,
+            "click_source": offered.valuation.click_source,
+            **_qini(offered.valuation),
         }
         return pa.Table.from_pylist([row], PLAN_SCHEMA)
 
@@ -699,14 +758,13 @@ class _Planner:
         reason[known] = why[offer]
         item = np.full(len(known), -1, np.int64)
         item[known] = offered.item[offer]
-        propensity = self._propensity(pairs.slot)
         table = pa.table(
             {
                 "campaign_key": named(pa.array(pairs.slot), [brief.campaign_key for brief in self.planned]),
                 "user_key": self.users.take(pa.array(pairs.person)),
                 "code": named(pa.array(pairs.code), CODES),
                 "reason": named(pa.array(reason, mask=~(known & eligible)), REASONS),
-                "propensity": pa.array(propensity, mask=~known),
+                "propensity": pa.array(pairs.propensity, mask=~known | np.isnan(pairs.propensity)),
                 "item_key": named(pa.array(item, mask=item < 0), self.items),
                 "p_click": of_offers(valuation.p_click),
                 "p_conversion": of_offers(valuation.p_conversion),
@@ -716,8 +774,18 @@ class _Planner:
         )
         return table.cast(ELIGIBILITY_SCHEMA)
 
-    def _limit_rows(self, choice: _Choice) -> pa.Table:
-        """Every limit with what the choice uses of it, both arms together, and what one more unit would be worth."""
+    def _reaches(self, segment: int, pairs: Pairs, offered: _Offered, choice: _Choice) -> int:
+        """People of a segment with a minimum whom the plan contacts and no earlier one chose."""
+        offer = choice.offer[choice.allocation.chosen]
+        delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
+        mine = self.segment[offered.person[offer]] == segment
+        return len(np.unique(offered.person[offer][delivered & mine]))
+
+    def _limit_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
+        """Every limit with what the choice uses of it, both arms together, and what one more unit would be worth.
+
+        A minimum reach has those who are contacted, by this plan and by earlier ones.
+        """
         rows, prices = choice.problem.candidates.take(choice.allocation.chosen), choice.allocation.prices
         found: list[dict[str, Any]] = []
         for slot, brief in enumerate(self.planned):
@@ -737,10 +805,10 @@ class _Planner:
             price = 0.0 if prices.stock is None else prices.stock[item]
             used = (rows.item == item).sum()
             found.append(_limit("stock", self.stock[item], used, price, item_key=self.items[item]))
-        for number, (key, people) in enumerate(self.limits.minimum_reach.items()):
+        for number, key in enumerate(self.reach_keys):
             price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
-            reached = people - choice.allocation.missing_reach[number]
-            found.append(_limit("minimum_reach", people, reached, price, segment_key=key))
+            reached = int(self.reached[number]) + self._reaches(number, pairs, offered, choice)
+            found.append(_limit("minimum_reach", self.reach_asked[number], reached, price, segment_key=key))
         found.append(_limit("person_cap", None, rows.rows, prices.person_cap))
         return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
 
@@ -753,6 +821,19 @@ def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> st
 def _salt(name: str) -> str:
     """The name of a draw, shortened by a hash where a salt cannot be as long."""
     return name if len(name.encode()) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.sha256(name.encode()).hexdigest()
+
+
+def _qini(valuation: Valuation) -> dict[str, float | None]:
+    """How well a model of uplift ranks people beside their response alone; nothing where there was too little to compare."""
+    if valuation.qini is None:
+        return {}
+    score, response = valuation.qini.scores[UPLIFT], valuation.qini.scores[RESPONSE_ONLY]
+    return {
+        "qini": score.value,
+        "qini_low": score.low,
+        "qini_high": score.high,
+        "qini_of_response": response.value,
+    }
 
 
 def _sum(table: pa.Table, column: str) -> float:

@@ -31,6 +31,7 @@ from models_ml.campaigns.proposals import (
     put_forward,
     rounded_budget,
 )
+from orchestration.marketing.campaign_briefs import MADE_ANEW, campaign_days
 from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.theme_pairs import ThemePair, theme_pairs
 from orchestration.resources.warehouse import replace_table
@@ -71,6 +72,7 @@ PROPOSAL_SCHEMA = pa.schema(
         ("item_keys", pa.list_(pa.string())),
         ("starts_on", pa.date32()),
         ("ends_on", pa.date32()),
+        ("time_zone", pa.string()),
         ("currency", pa.string()),
         ("interested_people", pa.int32()),
         ("reach", pa.int32()),
@@ -95,6 +97,7 @@ class _Known(NamedTuple):
 
     as_of_date: date
     as_of: str
+    time_zone: str
     currency: str
     holdout_share: float
     costs: Mapping[str, float]
@@ -140,9 +143,10 @@ def write_proposals(connection: duckdb.DuckDBPyConnection, proposals: pa.Table) 
 
 
 def _known(connection: duckdb.DuckDBPyConnection) -> _Known:
-    as_of, as_of_date = _row(
+    as_of, as_of_date, time_zone = _row(
         connection,
-        "select strftime(as_of, '%Y-%m-%dT%H:%M:%S'), cast(timezone(time_zone, timezone('UTC', as_of)) as date) from raw.run",
+        "select strftime(as_of, '%Y-%m-%dT%H:%M:%S'), cast(timezone(time_zone, timezone('UTC', as_of)) as date), time_zone "
+        "from raw.run",
     )
     (currency,) = _row(
         connection,
@@ -198,6 +202,7 @@ def _known(connection: duckdb.DuckDBPyConnection) -> _Known:
     return _Known(
         as_of_date=as_of_date,
         as_of=as_of,
+        time_zone=time_zone,
         currency=currency,
         holdout_share=HOLDOUT_SHARE if holdout is None else float(holdout),
         costs={"all" if channel is None else channel: cost for channel, cost in costs if cost is not None},
@@ -295,6 +300,7 @@ def _proposal(one: ThemePair, known: _Known, config: ProposalConfig, seed: int) 
         "item_keys": one.item_keys,
         "starts_on": starts_on,
         "ends_on": starts_on + timedelta(days=WINDOW_DAYS - 1),
+        "time_zone": known.time_zone,
         "currency": known.currency,
         "interested_people": one.people,
         "reach": one.reach,
@@ -338,8 +344,7 @@ def landing_row(proposal: Mapping[str, Any], updated_at: str) -> dict[str, Any]:
         "source_platform": proposal["source_platform"],
         "target_platform": proposal["target_platform"],
         "channel": proposal["channel"],
-        "starts_at": f"{proposal['starts_on']}T00:00:00",
-        "ends_at": f"{proposal['ends_on']}T23:59:59",
+        **campaign_days(proposal["starts_on"], proposal["ends_on"], proposal["time_zone"]),
         "budget": round(proposal["budget"], 4),
         "currency": proposal["currency"],
         "cost_per_exposure": round(proposal["cost_per_exposure"], 4),
@@ -432,6 +437,14 @@ def _evidence(
         f"That is {one.pull:.1f} times as much, and at least {one.pull_low:.1f} times beyond chance.",
         f"Reach: {one.reach:,} people who may be contacted on the {one.source} platform and have one of the "
         f"{len(one.item_keys)} items in their list; {one.on_both:,} of them use both sides.",
+        *(
+            [
+                f"Segment: one of {one.family}, which the models and what people do make anew in each run. If it is gone one day, "
+                "the campaign is refused until its row names another; who was contacted by then keeps their arm."
+            ]
+            if one.family in MADE_ANEW
+            else []
+        ),
         f"Kind: {kind}, because {why}.",
         f"Channel: {row['channel']}, "
         + (

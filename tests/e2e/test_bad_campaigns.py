@@ -53,7 +53,7 @@ PROBLEMS = {
     "no-money": "It has no budget; give one above 0.",
     "backwards": "It ends on 2025-04-02, before it starts on 2025-04-20; give a later ends_at.",
     "no-such-items": "None of its items is in the catalogue of the knowledge platform; correct item_ids.",
-    "in-euros": "Its money is in EUR, but the plan is in USD, as most campaigns are; give budget, cost and value in USD.",
+    "in-euros": "Its money is in EUR, but the plan is in USD; give budget, cost and value in USD.",
 }
 
 

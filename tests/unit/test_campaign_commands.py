@@ -29,6 +29,7 @@ PROPOSAL: dict[str, Any] = {
     "item_keys": ["knowledge:3"],
     "starts_on": date(2026, 3, 4),
     "ends_on": date(2026, 3, 31),
+    "time_zone": "America/New_York",
     "currency": "USD",
     "reach": 200,
     "holdout_share": 0.2,
@@ -250,7 +251,7 @@ def test_what_is_approved_is_a_row_that_a_run_accepts(home: Path, capsys: pytest
     assert campaign(home, "approve", "p-1a2b3c4d") == 0
     row = landed(home, "zhiying-p-1a2b3c4d")
     assert (row["status"], row["budget"], row["segment"]) == ("approved", 7.8, "lifecycle:film:active")
-    assert (row["starts_at"], row["ends_at"]) == ("2026-03-04T00:00:00", "2026-03-31T23:59:59")
+    assert (row["starts_at"], row["ends_at"]) == ("2026-03-04T00:00:00-05:00", "2026-03-31T23:59:59-04:00")
     (file,) = check_landing(home / "landing").files
     assert (file.rows_loaded, file.rows_quarantined) == (1, 0)
     out = capsys.readouterr().out

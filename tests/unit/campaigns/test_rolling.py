@@ -1,11 +1,23 @@
 import numpy as np
 import pytest
 
-from models_ml.campaigns.rolling import day_budgets, days_of_pairs, within_reach
+from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
 
 
 def numbers(*values):
     return np.array(values, dtype=np.float64)
+
+
+def test_an_earlier_day_is_the_better_one_whatever_a_contact_is_worth():
+    value = numbers(5, 0.1, 0, -0.1, -5)
+    days = np.array([put_off(value, np.full(5, day)) for day in range(12)])
+    np.testing.assert_allclose(days[0], value, atol=1e-3)
+    assert (np.diff(days, axis=0) < 0).all()
+    # What is worth nothing is not made for nothing.
+    assert days[0, 2] < 0
+    # What is worth having stays so, by a hundredth less a day.
+    np.testing.assert_allclose(days[1:, :2] / days[:-1, :2], 0.99)
+    assert (np.diff(put_off(numbers(0, 0), np.array([0, 1]))) < 0).all()
 
 
 class TestDayBudgets:

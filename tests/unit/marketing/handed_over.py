@@ -90,10 +90,20 @@ class BuildFile:
                 ('film', 'f-ann-2', 'a1'), ('film', 'f-ann-1', 'a2'), ('knowledge', 'k-ann', 'a3'),
                 ('film', 'f-bob', 'b'), ('film', 'f-cat', 'c'), ('film', 'f-dan', 'd');
             create table intermediate.int_account__contactable
-                (account_key varchar, user_key varchar, platform varchar, is_contactable boolean);
-            insert into intermediate.int_account__contactable values
-                ('a1', 'ann', 'film', true), ('a2', 'ann', 'film', true), ('a3', 'ann', 'knowledge', true),
-                ('b', 'bob', 'film', true), ('c', 'cat', 'film', true), ('d', 'dan', 'film', true);
+                (account_key varchar, user_key varchar, platform varchar, is_contactable boolean, time_zone varchar,
+                reason varchar, since timestamp);
+            insert into intermediate.int_account__contactable by name
+                select unnest(['a1', 'a2', 'a3', 'b', 'c', 'd']) as account_key,
+                    unnest(['ann', 'ann', 'ann', 'bob', 'cat', 'dan']) as user_key,
+                    unnest(['film', 'film', 'knowledge', 'film', 'film', 'film']) as platform,
+                    true as is_contactable;
+            create schema staging;
+            create table staging.stg_marketing__responses
+                (response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp);
+            create table core.fct_response
+                (response_key varchar, campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
+            create table marketing.past_contact
+                (contact_key varchar, campaign_key varchar, user_key varchar, platform varchar);
             create table core.dim_campaign (campaign_key varchar, name varchar);
             insert into core.dim_campaign values ('spring', 'Spring reading'), ('a/b', 'Odd name');
             create table core.dim_item (item_key varchar, item_id varchar, title varchar);
@@ -115,3 +125,19 @@ class BuildFile:
             "update intermediate.int_account__contactable set is_contactable = false where account_key = ?",
             [account_key],
         )
+
+    def answers(self, earlier: dict[str, Any], response_type: str, *, delivered: bool) -> None:
+        """An answer to a contact of the ledger, whose exposure was delivered or was not."""
+        key = hashlib.md5(earlier["contact_key"].encode()).hexdigest()
+        self.connection.execute(
+            "insert into marketing.past_contact values (?, ?, ?, ?)",
+            [earlier[name] for name in ("contact_key", "campaign_key", "user_key", "platform")],
+        )
+        self.connection.execute(
+            "insert into staging.stg_marketing__responses values (?, ?, ?, ?)", [key, key, response_type, AS_OF]
+        )
+        if delivered:
+            self.connection.execute(
+                "insert into core.fct_response values (?, ?, ?, ?, ?)",
+                [key, earlier["campaign_key"], earlier["user_key"], response_type, AS_OF],
+            )

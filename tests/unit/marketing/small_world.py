@@ -4,6 +4,7 @@ Whatever a test does not say is unremarkable: people are on both platforms and c
 and have money, nobody is held out or explored.
 """
 
+import hashlib
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ FIRST = date(2026, 3, 2)
 
 _TABLES = """
 create schema raw; create schema core; create schema marketing; create schema seeds;
-create schema intermediate; create schema recommendations; create schema features;
+create schema staging; create schema intermediate; create schema recommendations; create schema features;
 create table raw.run (as_of timestamp, time_zone varchar, batch bigint);
 create table core.dim_user (user_key varchar, country varchar, on_knowledge boolean, on_film boolean);
 create table core.dim_item (
@@ -39,6 +40,10 @@ create table core.fct_exposure (
 create table core.fct_response (
     response_key varchar, exposure_key varchar, campaign_key varchar, user_key varchar, response_type varchar,
     value double, amount decimal(18, 4), response_date date, occurred_at timestamp
+);
+create table staging.stg_marketing__responses (
+    response_key varchar, exposure_key varchar, response_type varchar, value double, amount decimal(18, 4),
+    occurred_at timestamp
 );
 create table core.fct_purchase (
     event_key varchar, user_key varchar, item_key varchar, campaign_key varchar, domain varchar, currency varchar,
@@ -265,6 +270,17 @@ class SmallWorld:
             exposure_key=exposure_key,
             campaign_key=campaign_key,
             user_key=user_key,
+            response_type=response_type,
+            occurred_at=at or AS_OF - timedelta(days=1),
+        )
+
+    def waiting_response(self, contact_key: str, response_type: str, *, at: datetime | None = None) -> None:
+        """Adds a response to a contact whose exposure has not arrived."""
+        self._rows += 1
+        self.insert(
+            "staging.stg_marketing__responses",
+            response_key=f"response-{self._rows}",
+            exposure_key=hashlib.md5(contact_key.encode()).hexdigest(),
             response_type=response_type,
             occurred_at=at or AS_OF - timedelta(days=1),
         )

@@ -92,12 +92,19 @@ def test_a_contact_is_seen_as_it_was_decided_with_what_became_of_it(world: Small
     assert history.observed_days[int(ann[0])] == 19.5
 
 
-def test_a_held_out_persons_contact_does_not_tire(world: SmallWorld) -> None:
+def test_a_held_out_persons_contact_tires_as_a_delivered_one_does(world: SmallWorld) -> None:
+    contacted(world, "ann", date(2026, 2, 25), arm="control")
     contacted(world, "ann", date(2026, 2, 26), arm="control")
     contacted(world, "bob", date(2026, 2, 26))
     contacted(world, "bob", date(2026, 2, 10))
     with reader(world) as facts:
-        assert facts.known().recent_contacts.tolist() == [0, 1, 0]
+        assert facts.known().recent_contacts.tolist() == [2, 1, 0]
+        history = facts.history()
+    assert history is not None
+    # In the order of decision: bob on the 10th, ann on the 25th, then both on the 26th, which is 16 days after the 10th.
+    of_ann = history.features.person == 0
+    assert history.features.recent_contacts[of_ann].tolist() == [0, 1]
+    assert history.features.recent_contacts[~of_ann].tolist() == [0, 0]
 
 
 def test_purchases_before_the_contact_and_of_other_things_are_no_answer(world: SmallWorld) -> None:

@@ -119,8 +119,29 @@ def test_who_may_not_be_contacted_any_more_is_left_out_and_counted(house: House)
     house.plans("plan-1", contact("plan-1", "ann"), contact("plan-1", "bob"), on_knowledge)
     made = house.hands_over()
     assert [row["user_id"] for row in house.rows()] == ["f-ann-1"]
-    assert made.left_out == {"no_account": 1, "not_contactable": 1, "day_over": 0}
+    assert made.left_out == {"no_account": 1, "not_contactable": 1, "answered": 0, "day_over": 0}
     assert house.manifest()["left_out"] == house.manifest("2026-03-02")["left_out"] == made.left_out
+
+
+@pytest.mark.parametrize(
+    ("response_type", "delivered", "reason"),
+    [
+        ("unsubscribe", False, "not_contactable"),
+        ("dismiss", False, "answered"),
+        ("conversion", False, "answered"),
+        ("dismiss", True, "answered"),
+        ("click", False, None),
+    ],
+)
+def test_an_answer_that_forbids_a_contact_keeps_it_off_the_list_whether_its_exposure_has_arrived_or_not(
+    house: House, response_type: str, delivered: bool, reason: str | None
+) -> None:
+    earlier = contact("plan-0", "ann", FIRST_DAY - timedelta(days=9))
+    house.build.answers(earlier, response_type, delivered=delivered)
+    house.plans("plan-1", contact("plan-1", "ann"), contact("plan-1", "bob"))
+    left_out = house.hands_over().left_out
+    assert {name for name, count in left_out.items() if count} == ({reason} - {None})
+    assert [row["user_id"] for row in house.rows()] == (["f-bob"] if reason else ["f-ann-1", "f-bob"])
 
 
 def test_the_manifest_says_what_is_in_the_files(house: House) -> None:
@@ -227,7 +248,8 @@ def test_no_campaign_id_leaves_the_folder_of_exports(house: House) -> None:
 def test_a_channel_answers_by_returning_the_rows_with_the_time_shown(
     house: House, tmp_path: Path, extension: str
 ) -> None:
-    house.plans("plan-1", contact("plan-1", "ann", item_key="knowledge:42"), contact("plan-1", "bob"))
+    undrawn = contact("plan-1", "bob", propensity=None)
+    house.plans("plan-1", contact("plan-1", "ann", item_key="knowledge:42"), undrawn)
     house.hands_over()
     source = house.exports / SPRING / f"list.{extension}"
     target = tmp_path / "landing" / "marketing" / "exposures" / "back.csv"

@@ -143,6 +143,18 @@ def test_tables_of_other_columns_are_made_anew(ledger: DecisionLedger, connectio
     assert connection.execute("select user_key, uplift from marketing.past_contact").fetchall() == [("ann", None)]
 
 
+def test_a_plan_of_before_a_column_was_added_is_loaded_without_it(
+    ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection
+) -> None:
+    document = {name: value for name, value in plan_row("plan-1").items() if name not in ("value_reason", "qini")}
+    ledger.commit("plan-1", document | {"handed_dates": [FIRST_DAY]}, contacts(contact("plan-1", "ann")))
+    connection.execute("create schema marketing")
+    connection.execute("create table marketing.past_plan as select 'plan-1' as plan_id, 'prior' as value_source")
+    assert ledger.load(connection) == 1
+    found = connection.execute("select plan_id, currency, value_reason, qini from marketing.past_plan").fetchall()
+    assert found == [("plan-1", "USD", None, None)]
+
+
 def test_contacts_follow_their_people_as_accounts_are_joined_and_parted(
     ledger: DecisionLedger, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -1,5 +1,6 @@
 """What a plan does with the people, campaigns and limits of a small warehouse."""
 
+import dataclasses
 import hashlib
 import math
 from collections import Counter
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 
 from models_ml.campaigns.holdout import held_out
+from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, QiniScore
+from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
+from orchestration.marketing.campaign_briefs import read_briefs
 from orchestration.marketing.campaign_limits import CampaignLimitError
-from orchestration.marketing.contact_candidates import further_columns
+from orchestration.marketing.contact_candidates import CandidateReader, further_columns
 from orchestration.marketing.ledger import Commitment
 from orchestration.marketing.planning import contact_key, make_plan, write_plan
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -132,6 +136,44 @@ class TestEligibility:
         }
         assert set(codes(plan, "autumn").values()) == {"eligible"}
 
+    @pytest.mark.parametrize(
+        ("response_type", "here", "by_the_other"),
+        [
+            ("unsubscribe", "unsubscribed", "unsubscribed"),
+            ("dismiss", "dismissed", "eligible"),
+            ("conversion", "already_converted", "eligible"),
+            ("click", "eligible", "eligible"),
+        ],
+    )
+    def test_an_answer_forbids_what_it_does_while_its_exposure_has_not_arrived(
+        self, world: SmallWorld, tmp_path: Path, response_type: str, here: str, by_the_other: str
+    ) -> None:
+        world.people(2)
+        world.campaign("spring")
+        world.campaign("autumn", channel="push")
+        world.campaign("back", channel="banner", source_platform="knowledge", target_platform="film")
+        hand(world, "earlier", "spring", "u000", date(2026, 2, 10))
+        key = contact_key("spring", "u000", date(2026, 2, 10), "email")
+        world.waiting_response(key, response_type, at=datetime(2026, 2, 11))
+        plan = planned(world, tmp_path)
+        assert codes(plan) == {"u000": here, "u001": "eligible"}
+        assert codes(plan, "autumn") == {"u000": by_the_other, "u001": "eligible"}
+        assert codes(plan, "back") == {"u000": "eligible", "u001": "eligible"}
+
+    def test_consent_after_an_unsubscription_takes_it_back_and_consent_before_does_not(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(2)
+        world.campaign("spring")
+        for user, since in zip(users, (date(2026, 2, 20), date(2026, 1, 20)), strict=True):
+            hand(world, "earlier", "spring", user, date(2026, 2, 10))
+            key = contact_key("spring", user, date(2026, 2, 10), "email")
+            world.waiting_response(key, "unsubscribe", at=datetime(2026, 2, 11))
+            world.connection.execute(
+                "update intermediate.int_account__contactable set since = ? where user_key = ?", [since, user]
+            )
+        assert codes(planned(world, tmp_path)) == {"u000": "eligible", "u001": "unsubscribed"}
+
     def test_what_happens_after_as_of_is_not_known(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(2)
         world.item("knowledge:c1")
@@ -212,6 +254,30 @@ class TestHoldouts:
         assert arms["treatment"] + arms["control"] == 20
         assert arms["control"] > 0
 
+    def test_arms_of_a_campaign_are_chosen_alike_after_another_one_has_contacted_all_but_the_held_out(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = np.array(world.people(1000))
+        world.limit("global_holdout", 0.05)
+        world.campaign("before", channel="push", holdout_share=0.1, ends_at=datetime(2026, 3, 1, 23))
+        # Money for a tenth of the people on the only day.
+        world.campaign(
+            "after", holdout_share=0.1, budget=100, cost_per_exposure=1, value_per_conversion=10_000,
+            ends_at=datetime(2026, 3, 2, 23),
+        )  # fmt: skip
+        out = held_out(users, "global", 0.05) | held_out(users, "campaign/before", 0.1)
+        for day in (date(2026, 2, 24), date(2026, 2, 27)):
+            world.insert_contacts(
+                [
+                    handed("earlier", "before", user, day, channel="push", arm="control" if ghost else "treatment")
+                    for user, ghost in zip(users.tolist(), out, strict=True)
+                ]
+            )
+        arms = Counter(row["arm"] for row in rows(planned(world, tmp_path), "contact"))
+        assert arms.total() == 100
+        ratio = sample_ratio([arms["control"], arms["treatment"]], [1 - 0.95 * 0.9, 0.95 * 0.9])
+        assert ratio.p_value[0] > 0.001, arms
+
     def test_a_long_campaign_key_can_be_held_out(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(50)
         key = "spring" * 20
@@ -263,6 +329,20 @@ class TestProblems:
         reached = {row["campaign_key"] for row in rows(plan, "contact")}
         assert reached == {"good", "also good"} | ({"spring"} if state == "planned" else set())
 
+    def test_a_campaign_whose_segment_is_gone_after_it_has_contacted_people_says_what_to_do(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.person("ann", segments=["taste:joined:crime+drama"])
+        world.campaign("spring", segment="taste:joined:crime")
+        hand(world, "earlier", "spring", "ann", date(2026, 2, 1))
+        row = campaign(planned(world, tmp_path), "spring")
+        assert row["state"] == "refused"
+        assert row["problem"] == (
+            "Its segment 'taste:joined:crime' is not a segment_key; did you mean taste:joined:crime+drama? All are in "
+            "marketing.segment. Segments of taste may be gone when they are made anew. Leave it empty for everyone on the "
+            "source platform. Whom it has contacted stays in their arm, whichever segment its row is given."
+        )
+
     def test_the_currency_is_that_of_most_campaigns_and_else_the_first(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("a", currency="USD")
@@ -271,6 +351,19 @@ class TestProblems:
         assert rows(plan, "plan")[0]["currency"] == "EUR"
         assert campaign(plan, "a")["state"] == "refused"
         assert campaign(plan, "b")["state"] == "planned"
+
+    def test_a_new_campaign_in_another_currency_never_stops_one_that_runs(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        world.campaign("runs", currency="USD")
+        hand(world, "earlier", "runs", "u000", date(2026, 2, 1))
+        for name in ("new", "newer"):
+            world.campaign(name, currency="EUR", channel=name)
+        plan = planned(world, tmp_path)
+        assert rows(plan, "plan")[0]["currency"] == "USD"
+        assert campaign(plan, "runs")["state"] == "planned"
+        assert "give budget, cost and value in USD" in campaign(plan, "new")["problem"]
 
     def test_items_say_what_a_conversion_is_worth_where_the_brief_does_not(
         self, world: SmallWorld, tmp_path: Path
@@ -369,6 +462,14 @@ class TestLimits:
         assert len(rows(plan, "contact")) == 5
         assert "total_budget" in {row["limit_kind"] for row in rows(plan, "limit")}
 
+    def test_a_total_budget_without_a_window_is_spent_for_good(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(10)
+        world.campaign("spring", cost_per_exposure=1, value_per_conversion=10_000)
+        for days in (20, 200, 300):
+            world.exposure("spring", "u000", at=AS_OF - timedelta(days=days))
+        world.limit("total_budget", 5)
+        assert len(rows(planned(world, tmp_path), "contact")) == 2
+
     def test_contacts_are_one_a_week_unless_the_brief_says_more(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("usual")
@@ -404,12 +505,15 @@ class TestLimits:
         found = {row["user_key"]: row["contact_date"] for row in rows(planned(world, tmp_path), "contact")}
         assert found == {"ann": date(2026, 3, 3), "bob": FIRST}
 
-    def test_a_cap_of_one_channel_leaves_the_others_free(self, world: SmallWorld, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("spelling", ["email", " Email", "EMAIL"])
+    def test_a_cap_of_one_channel_leaves_the_others_free(
+        self, world: SmallWorld, tmp_path: Path, spelling: str
+    ) -> None:
         world.people(1)
         world.campaign("spring")
         world.campaign("autumn", channel="push")
         world.exposure("spring", "u000", at=AS_OF - timedelta(days=8))
-        world.limit("contact_cap", 1, window_days=30, channel="email")
+        world.limit("contact_cap", 1, window_days=30, channel=spelling)
         plan = planned(world, tmp_path)
         assert {row["campaign_key"] for row in rows(plan, "contact")} == {"autumn"}
         assert reasons(plan) == {"person_cap": 1}
@@ -450,6 +554,47 @@ class TestLimits:
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
 
+    @pytest.mark.parametrize(("holdout", "worth"), [(0.0, 1), (0.5, 1), (0.5, 0)])
+    def test_a_minimum_reach_is_handed_over_by_daily_plans_counts_the_contacted_only_and_is_not_begun_anew(
+        self, world: SmallWorld, tmp_path: Path, holdout: float, worth: float
+    ) -> None:
+        users = world.people(60, segments=["lifecycle:joined:active", "value:joined:lapsed"])
+        # No contact is worth its cost, or worth anything, so that only the minimum makes one.
+        world.campaign(
+            "spring", holdout_share=holdout, budget=1e6, cost_per_exposure=2 * worth, value_per_conversion=worth
+        )
+        world.limit("minimum_reach", 12, segment_key="value:joined:lapsed")
+        reached: list[list[str]] = []
+        for day in range(12):
+            world.now(AS_OF + timedelta(days=day))
+            plan = planned(world, tmp_path, version=str(day))
+            contacts = [row for row in rows(plan, "contact") if row["status"] == "handed_over"]
+            world.insert_contacts(contacts)
+            reached.append([row["user_key"] for row in contacts if row["arm"] == "treatment"])
+            (limit,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach")
+            assert limit["allowed"] == 12
+            assert limit["used"] == sum(map(len, reached))
+        assert 12 <= len(reached[0]) <= 16, [len(one) for one in reached]
+        assert not any(reached[1:])
+        out = held_out(users, "campaign/spring", holdout)
+        ghosts = world.connection.execute(
+            "select count(*) from marketing.past_contact where arm = 'control'"
+        ).fetchall()
+        # The held-out are chosen by the same rule, so that about as many of them were asked for.
+        assert ghosts[0][0] == pytest.approx(len(reached[0]) * out.mean() / (1 - out.mean()), abs=6)
+
+    def test_a_minimum_reach_with_a_window_is_asked_for_again_once_that_is_over(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(6, segments=["lifecycle:joined:active", "value:joined:lapsed"])
+        world.campaign("spring", cost_per_exposure=2, value_per_conversion=1)
+        world.limit("minimum_reach", 3, segment_key="value:joined:lapsed", window_days=10)
+        for number, day in enumerate((date(2026, 2, 1), date(2026, 2, 20), date(2026, 2, 21))):
+            hand(world, str(day), "spring", f"u00{number}", day, segment_keys=["value:joined:lapsed"])
+        contacts = rows(planned(world, tmp_path), "contact")
+        assert len(contacts) == 2
+        assert "u002" not in {row["user_key"] for row in contacts}
+
     def test_contacts_that_are_not_worth_their_cost_are_not_made(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(3)
         world.campaign("spring", cost_per_exposure=2, value_per_conversion=1)
@@ -460,6 +605,11 @@ class TestLimits:
 
 def hand(world: SmallWorld, plan_id: str, campaign_key: str, user: str, day: date, **more: Any) -> None:
     """Puts a contact into the ledger's table."""
+    world.insert_contacts([handed(plan_id, campaign_key, user, day, **more)])
+
+
+def handed(plan_id: str, campaign_key: str, user: str, day: date, **more: Any) -> dict[str, Any]:
+    """A contact of the ledger."""
     start = datetime.combine(day, datetime.min.time())
     row = {
         "contact_key": contact_key(campaign_key, user, day, "email"),
@@ -480,7 +630,7 @@ def hand(world: SmallWorld, plan_id: str, campaign_key: str, user: str, day: dat
         "segment_keys": [],
         "decided_at": start - timedelta(days=1),
     }
-    world.insert_contacts([row | more])
+    return row | more
 
 
 class TestItems:
@@ -755,6 +905,57 @@ class TestArmsOfOthers:
         assert {found[user] for user in users[:45]} == {"campaign_holdout"}
         assert {found[user] for user in users[45:]} == {"eligible"}
 
+    def test_a_propensity_is_that_of_the_draw_and_there_is_none_where_nobody_drew(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(30)
+        world.limit("global_holdout", 0.05)
+        for name, channel in (("unheld", "email"), ("held", "push"), ("uneven", "banner")):
+            world.campaign(name, channel=channel, holdout_share=0.1)
+        for user in users[:10]:
+            # Without any holdout; with one of a fifth; and with one of which not all is told. Items are in what is delivered.
+            world.exposure("unheld", user, at=AS_OF - timedelta(days=20), propensity=0.1)
+            world.exposure("held", user, at=AS_OF - timedelta(days=20), propensity=0.1)
+            world.exposure("uneven", user, at=AS_OF - timedelta(days=20))
+        for user, propensity in ((users[10], 0.2), (users[11], None)):
+            world.exposure("held", user, arm="control", at=AS_OF - timedelta(days=20), propensity=0.2)
+            world.exposure("uneven", user, arm="control", at=AS_OF - timedelta(days=20), propensity=propensity)
+        # A plan drew when shares were others; a later contact changes nothing.
+        hand(world, "first", "unheld", users[12], date(2026, 2, 1), propensity=0.5)
+        hand(world, "second", "unheld", users[12], date(2026, 2, 10), propensity=0.6)
+        plan = planned(world, tmp_path)
+        for name, settled, expected in (
+            ("unheld", users[:10], None),
+            ("held", users[:12], pytest.approx(0.8)),
+            ("uneven", users[:12], None),
+            ("unheld", users[12:13], 0.5),
+            ("unheld", users[13:], pytest.approx(0.95 * 0.9)),
+        ):
+            for table in ("contact", "eligibility"):
+                found = [row for row in rows(plan, table) if row["campaign_key"] == name and row["user_key"] in settled]
+                assert found
+                for row in found:
+                    if row.get("p_conversion") is not None:
+                        assert row["propensity"] == expected, (name, table)
+
+    def test_people_whose_arm_nobody_drew_are_not_learnt_from_as_if_it_had_been(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(30)
+        world.campaign("spring", holdout_share=0.3)
+        for user in users[:10]:
+            world.exposure("spring", user, at=AS_OF - timedelta(days=20))
+        world.insert_contacts(planned(world, tmp_path).table("contact").to_pylist())
+        world.now(AS_OF + timedelta(days=20))
+        briefs = read_briefs(world.connection, FIRST + timedelta(days=20), 7).planned
+        with CandidateReader(world.connection, "later", briefs, []) as reader:
+            history = reader.history()
+        assert history is not None
+        by_others = history.features.person < 10
+        assert by_others.any()
+        assert np.isnan(history.propensity[by_others]).all()
+        np.testing.assert_allclose(history.propensity[~by_others], 0.7)
+
 
 def test_models_learn_from_visits_of_a_campaigns_target_platform_and_from_dismissals(
     world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -777,6 +978,27 @@ def test_models_learn_from_visits_of_a_campaigns_target_platform_and_from_dismis
     assert features.person.tolist() == [0, 1, 0, 1]
     expected = further_columns(np.array([0.0, 0.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
     np.testing.assert_allclose(features.further, expected)
+
+
+def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.people(2)
+    world.campaign("spring")
+    (row,) = rows(planned(world, tmp_path), "plan")
+    assert (row["value_source"], row["click_source"]) == ("prior", "prior")
+    assert row["value_reason"] == "no contact has been followed yet"
+    assert row["qini"] is None
+    score, rival = (QiniScore(value, value - 0.2, value + 0.2, 0.0, np.array([value])) for value in (0.1, 0.25))
+    compared = QiniComparison({"uplift model": score, RESPONSE_ONLY: rival}, {}, {}, {})
+
+    def valued(*arguments: Any) -> Valuation:
+        return dataclasses.replace(value_contacts(*arguments), qini=compared, reason="Qini too small")
+
+    monkeypatch.setattr(planning, "value_contacts", valued)
+    (row,) = rows(planned(world, tmp_path, version="v2"), "plan")
+    assert [row[name] for name in ("qini", "qini_low", "qini_high", "qini_of_response")] == [0.1, -0.1, 0.1 + 0.2, 0.25]
+    assert row["value_reason"] == "Qini too small"
 
 
 class TestExploration:

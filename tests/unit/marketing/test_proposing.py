@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from orchestration.landing.check import check_landing
+from orchestration.marketing.campaign_briefs import read_briefs
 from orchestration.marketing.proposing import PROPOSAL_SCHEMA, propose, write_proposals
-from orchestration.settings import Settings
-from tests.unit.marketing.small_world import SmallWorld
+from orchestration.settings import Settings, parse_time
+from tests.unit.marketing.small_world import FIRST, SmallWorld
 
 SETTINGS = Settings(home=Path("home"), landing=Path("landing"))
 PEOPLE = 400
@@ -256,6 +257,24 @@ def test_a_row_that_is_copied_into_the_landing_zone_is_accepted(tmp_path: Path) 
     report = check_landing(tmp_path)
     assert [(file.rows_loaded, file.rows_quarantined) for file in report.files] == [(1, 0)]
     assert not [file for file in report.files if getattr(file, "unknown_columns", ())]
+
+
+@pytest.mark.parametrize("time_zone", ["Asia/Shanghai", "America/New_York", "UTC"])
+def test_the_days_of_a_proposal_come_back_the_same_in_any_time_zone(time_zone: str) -> None:
+    made = world()
+    made.connection.execute("update raw.run set time_zone = ?", [time_zone])
+    proposal = proposals(made)["food"]
+    row = json.loads(proposal["landing_row"])
+    # The last day is in summer in New York, the first one is not.
+    made.campaign("mine", starts_at=parse_time(row["starts_at"]), ends_at=parse_time(row["ends_at"]))
+    (brief,) = (one for one in read_briefs(made.connection, FIRST, 7).all if one.campaign_key == "mine")
+    assert (brief.first_date, brief.last_date) == (proposal["starts_on"], proposal["ends_on"])
+
+
+@pytest.mark.parametrize(("family", "is_said"), [("taste", True), ("lifecycle", False)])
+def test_a_proposal_for_a_segment_that_may_be_gone_one_day_says_so(family: str, is_said: bool) -> None:
+    (row, *_) = proposals(world(f"{family}:film:some", "Some", "film")).values()
+    assert any("If it is gone one day" in line for line in row["evidence"]) == is_said
 
 
 def test_an_empty_warehouse_has_no_proposal() -> None:

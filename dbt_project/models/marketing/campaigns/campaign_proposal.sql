@@ -18,6 +18,7 @@ select
     item_keys,
     starts_on,
     ends_on,
+    time_zone,
     currency,
     interested_people,
     reach,

@@ -39,5 +39,11 @@ select
     lp_optimum,
     gap,
     method,
-    value_source
+    value_source,
+    value_reason,
+    click_source,
+    qini,
+    qini_low,
+    qini_high,
+    qini_of_response
 from plans

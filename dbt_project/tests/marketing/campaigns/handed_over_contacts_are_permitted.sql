@@ -8,15 +8,34 @@ contacts as (
     where
         status = 'handed_over'
         and arm = 'treatment'
-        and plan_id in (select plan_id from {{ source('decided', 'decided_plan') }})
+        and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
+),
+
+-- The exposure_id of a contact is its key, so that whoever unsubscribes is known before the exposure has arrived.
+unsubscribed as (
+    select
+        answered.user_key,
+        answered.platform,
+        max(responses.occurred_at) as occurred_at
+    from {{ ref('stg_marketing__responses') }} as responses
+    inner join {{ ref('contact') }} as answered on responses.exposure_key = md5(answered.contact_key)
+    cross join {{ source('raw', 'run') }} as runs
+    where
+        responses.response_type = 'unsubscribe'
+        and responses.occurred_at <= runs.as_of
+    group by answered.user_key, answered.platform
 ),
 
 permitted as (
     select distinct
-        user_key,
-        platform
-    from {{ ref('int_account__contactable') }}
-    where is_contactable
+        accounts.user_key,
+        accounts.platform
+    from {{ ref('int_account__contactable') }} as accounts
+    left join unsubscribed
+        on accounts.user_key = unsubscribed.user_key and accounts.platform = unsubscribed.platform
+    where
+        accounts.is_contactable
+        and (unsubscribed.user_key is null or unsubscribed.occurred_at < accounts.since)
 )
 
 select

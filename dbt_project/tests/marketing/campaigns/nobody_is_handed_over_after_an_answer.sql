@@ -1,0 +1,40 @@
+{{ config(meta={'dagster': {'ref': {'name': 'contact'}}}) }}
+
+with
+
+-- Answers that came after a plan may be of before it, so that only what is decided now can be held against it.
+present as (
+    select * from {{ ref('contact') }}
+    where
+        status = 'handed_over'
+        and arm = 'treatment'
+        and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
+),
+
+-- The exposure_id of a contact is its key, so that an answer is of somebody before the exposure has arrived.
+answers as (
+    select
+        campaign_key,
+        user_key,
+        response_type,
+        occurred_at
+    from {{ ref('fct_response') }}
+    union all
+    select
+        contacts.campaign_key,
+        contacts.user_key,
+        responses.response_type,
+        responses.occurred_at
+    from {{ ref('stg_marketing__responses') }} as responses
+    inner join {{ ref('contact') }} as contacts on responses.exposure_key = md5(contacts.contact_key)
+)
+
+select
+    present.contact_key,
+    answers.response_type,
+    answers.occurred_at
+from present
+inner join answers on present.campaign_key = answers.campaign_key and present.user_key = answers.user_key
+where
+    answers.response_type in ('dismiss', 'conversion')
+    and answers.occurred_at <= present.decided_at

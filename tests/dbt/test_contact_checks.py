@@ -1,0 +1,224 @@
+"""The blocking checks on contacts that are handed over: each lets good ones pass and catches the fault that it is there for."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from hashlib import md5
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.dbt.invocation import Dbt
+from tests.dbt.raw_schema import RawSchema
+
+NOW = datetime(2026, 3, 1, 12)
+DAY = date(2026, 3, 2)
+CHECKS = (
+    "handed_over_contacts_agree_with_eligibility",
+    "handed_over_contacts_are_permitted",
+    "handed_over_contacts_keep_to_the_caps",
+    "nobody_is_handed_over_after_an_answer",
+    "nobody_is_handed_over_in_both_arms",
+)
+WARNING = "caps_name_a_channel_that_is_used"
+
+_TABLES = """
+create schema raw; create schema seeds; create schema staging; create schema intermediate; create schema core;
+create schema marketing;
+create table raw.run as select timestamp '2026-03-01 12:00:00' as as_of;
+create table seeds.campaign_limits
+    (limit_id varchar, limit_kind varchar, channel varchar, amount double, window_days integer, is_active boolean);
+create table staging.stg_marketing__responses (exposure_key varchar, response_type varchar, occurred_at timestamp);
+create table intermediate.int_account__contactable
+    (user_key varchar, platform varchar, is_contactable boolean, since timestamp);
+create table core.dim_campaign
+    (campaign_key varchar, channel varchar, frequency_cap integer, frequency_window_days integer);
+create table core.fct_exposure
+    (campaign_key varchar, user_key varchar, arm varchar, channel varchar, shown_at timestamp);
+create table core.fct_response
+    (campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
+create table marketing.decided_plan as select 'now' as plan_id;
+create table marketing.campaign_plan (campaign_key varchar, state varchar);
+create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
+create table marketing.contact
+    (contact_key varchar, plan_id varchar, campaign_key varchar, user_key varchar, platform varchar, channel varchar,
+    contact_date date, arm varchar, status varchar, decided_at timestamp);
+insert into core.dim_campaign values ('spring', 'email', 2, 7), ('autumn', 'email', null, null), ('quiz', null, null, null);
+insert into marketing.campaign_plan values ('spring', 'planned'), ('autumn', 'planned'), ('quiz', 'ended');
+insert into seeds.campaign_limits values
+    ('three a week', 'contact_cap', null, 3, 7, true), ('two mails a month', 'contact_cap', ' Email', 2, 30, true),
+    ('none', 'contact_cap', null, 0, 30, false);
+"""
+
+
+class Contacts:
+    """Ann was contacted for spring nine days ago and is again, ben is contacted for autumn, and cal is held out from spring."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute(f"attach ':memory:' as build; use build; {_TABLES}")
+        for user, campaign, code in (
+            ("ann", "spring", "eligible"), ("ben", "autumn", "eligible"), ("cal", "spring", "campaign_holdout")
+        ):  # fmt: skip
+            arm = "treatment" if code == "eligible" else "control"
+            self.insert("intermediate.int_account__contactable", user_key=user, platform="film", is_contactable=True)
+            self.insert("marketing.eligibility", campaign_key=campaign, user_key=user, code=code)
+            self.contact(user, campaign, arm=arm)
+        self.contact("ann", "spring", days=-9)
+
+    def insert(self, table: str, **values: Any) -> None:
+        marks = ", ".join("?" * len(values))
+        self.connection.execute(f"insert into {table} ({', '.join(values)}) values ({marks})", list(values.values()))
+
+    def contact(self, user: str, campaign: str, *, days: int = 0, **other: Any) -> str:
+        """A contact of the present plan, or of an earlier one so many days before; returns its key."""
+        row = {
+            "contact_key": f"{campaign}|{user}|{days}",
+            "plan_id": f"before {-days}" if days else "now",
+            "campaign_key": campaign,
+            "user_key": user,
+            "platform": "film",
+            "channel": "email",
+            "contact_date": DAY + timedelta(days=days),
+            "arm": "treatment",
+            "status": "handed_over",
+            "decided_at": NOW + timedelta(days=days),
+        } | other
+        self.insert("marketing.contact", **row)
+        return str(row["contact_key"])
+
+    def answer(self, contact_key: str, response_type: str, at: datetime) -> None:
+        """An answer whose exposure has not arrived."""
+        key = md5(contact_key.encode(), usedforsecurity=False).hexdigest()
+        self.insert("staging.stg_marketing__responses", exposure_key=key, response_type=response_type, occurred_at=at)
+
+
+@pytest.fixture(scope="module")
+def checks(dbt: Dbt, fresh_raw: Callable[[], RawSchema]) -> dict[str, str]:
+    """The SQL of each check."""
+    fresh_raw()
+    ran = dbt("compile", "--select", *CHECKS, WARNING)
+    assert ran.succeeded, ran.output
+    folder = dbt.target / "compiled" / "zhiying" / "tests"
+    return {path.stem: path.read_text() for path in folder.rglob("*.sql") if path.stem in {*CHECKS, WARNING}}
+
+
+@pytest.fixture
+def made() -> Iterator[Contacts]:
+    contacts = Contacts()
+    yield contacts
+    contacts.connection.close()
+
+
+@pytest.fixture
+def failed(checks: dict[str, str], made: Contacts) -> Callable[[], set[str]]:
+    return lambda: {name for name in CHECKS if made.connection.execute(checks[name]).fetchall()}
+
+
+def test_what_keeps_all_rules_passes(made: Contacts, failed: Callable[[], set[str]]) -> None:
+    assert failed() == set()
+
+
+def test_what_earlier_plans_did_under_other_rules_is_not_held_against_this_one(
+    made: Contacts, failed: Callable[[], set[str]]
+) -> None:
+    for days in range(-8, -1):
+        made.contact("dan", "quiz", days=days)
+    made.insert("core.fct_response", campaign_key="quiz", user_key="dan", response_type="dismiss", occurred_at=NOW)
+    # Ann's accounts were two people's, with another arm each.
+    made.contact("ann", "spring", days=-40, arm="control")
+    assert failed() == set()
+
+
+@pytest.mark.parametrize(
+    ("user", "code"), [("ann", "dismissed"), ("ann", "campaign_holdout"), ("cal", "eligible"), ("ben", None)]
+)
+def test_a_contact_of_somebody_who_is_not_eligible_is_caught(
+    made: Contacts, failed: Callable[[], set[str]], user: str, code: str | None
+) -> None:
+    if code is None:
+        made.connection.execute("delete from marketing.eligibility where user_key = ?", [user])
+    else:
+        made.connection.execute("update marketing.eligibility set code = ? where user_key = ?", [code, user])
+    assert failed() == {"handed_over_contacts_agree_with_eligibility"}
+
+
+@pytest.mark.parametrize(
+    ("days", "campaign", "about", "caps"),
+    [
+        # By the campaign two in seven days; it counts by the channel that it has now, whatever it had then.
+        ((-3, -6), "spring", {"channel": "push"}, {"frequency_cap", "two mails a month"}),
+        ((-6, -7), "spring", {"channel": "push"}, {"two mails a month"}),
+        ((-1, -6), "quiz", {"channel": "push"}, set()),
+        ((-1, -2, -6), "quiz", {"channel": "push"}, {"three a week"}),
+        ((-1, -2, -7), "quiz", {"channel": "push"}, set()),
+        ((-20,), "quiz", {}, {"two mails a month"}),
+        ((-20,), "quiz", {"arm": "control"}, {"two mails a month"}),
+        ((-30,), "quiz", {}, set()),
+    ],
+)
+def test_a_contact_beyond_a_cap_is_caught(
+    made: Contacts,
+    checks: dict[str, str],
+    days: tuple[int, ...],
+    campaign: str,
+    about: dict[str, str],
+    caps: set[str],
+) -> None:
+    for day in days:
+        made.contact("ann", campaign, days=day, **about)
+    found = made.connection.execute(checks["handed_over_contacts_keep_to_the_caps"]).fetchall()
+    assert {(row[0], row[1]) for row in found} == {(cap, "ann") for cap in caps}
+
+
+def test_a_second_contact_by_a_channel_on_a_day_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:
+    made.connection.execute("update seeds.campaign_limits set is_active = false")
+    made.insert("marketing.eligibility", campaign_key="autumn", user_key="ann", code="eligible")
+    made.contact("ann", "autumn")
+    assert failed() == {"handed_over_contacts_keep_to_the_caps"}
+
+
+@pytest.mark.parametrize("response_type", ["dismiss", "conversion"])
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_a_contact_after_an_answer_is_caught(
+    made: Contacts, failed: Callable[[], set[str]], response_type: str, is_delivered: bool
+) -> None:
+    for at, campaign, expected in (
+        (NOW + timedelta(hours=1), "spring", set()),
+        (NOW, "autumn", set()),
+        (NOW, "spring", {"nobody_is_handed_over_after_an_answer"}),
+    ):
+        if is_delivered:
+            about = {"campaign_key": campaign, "user_key": "ann", "response_type": response_type}
+            made.insert("core.fct_response", **about, occurred_at=at)
+        elif campaign == "spring":
+            made.answer("spring|ann|-9", response_type, at)
+        assert failed() == expected
+
+
+@pytest.mark.parametrize(("since", "is_caught"), [(None, True), (NOW - timedelta(days=5), True), (NOW, False)])
+def test_a_contact_after_an_unsubscription_whose_exposure_has_not_arrived_is_caught(
+    made: Contacts, failed: Callable[[], set[str]], since: datetime | None, is_caught: bool
+) -> None:
+    made.connection.execute("update intermediate.int_account__contactable set since = ?", [since])
+    made.answer("spring|ann|-9", "unsubscribe", NOW - timedelta(days=3))
+    assert failed() == ({"handed_over_contacts_are_permitted"} if is_caught else set())
+
+
+def test_a_person_in_both_arms_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:
+    made.connection.execute("update marketing.contact set arm = 'control' where contact_key = 'spring|ann|-9'")
+    assert failed() == {"nobody_is_handed_over_in_both_arms"}
+    # Delivered by somebody else before, the person is in that arm, whatever a plan did since.
+    made.insert(
+        "core.fct_exposure", campaign_key="spring", user_key="ann", arm="treatment", shown_at=NOW - timedelta(days=60)
+    )
+    assert failed() == set()
+
+
+def test_a_cap_for_a_channel_that_nobody_uses_is_warned_of(checks: dict[str, str], made: Contacts) -> None:
+    warned = checks[WARNING]
+    assert made.connection.execute(warned).fetchall() == []
+    made.connection.execute("update seeds.campaign_limits set channel = 'e-mail' where channel is not null")
+    assert made.connection.execute(warned).fetchall() == [("two mails a month", "e-mail")]
+    made.insert("core.fct_exposure", campaign_key="quiz", user_key="dan", channel="e-mail")
+    assert made.connection.execute(warned).fetchall() == []
