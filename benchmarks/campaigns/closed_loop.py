@@ -481,12 +481,9 @@ class Life:
         return np.asarray(answers["person"].to_numpy() * self.world.config.campaigns + answers["campaign"].to_numpy())
 
     def _recent(self) -> Rows:
-        """Contacts of each person of late."""
+        """Contacts of each person of late, those that would have been made of the held out included, as in the plan."""
         week, people = len(self._chosen), self.world.config.people
-        late = [
-            self.board.person[chosen[treated]]
-            for chosen, treated in self._chosen[max(0, week + 1 - RECENT_DAYS // 7) :]
-        ]
+        late = [self.board.person[chosen] for chosen, _ in self._chosen[max(0, week + 1 - RECENT_DAYS // 7) :]]
         return np.bincount(np.concatenate([np.zeros(0, dtype=np.int64), *late]), minlength=people)
 
     def _problem(self, value: Floats, rows: Rows, budgets: float) -> Problem:
