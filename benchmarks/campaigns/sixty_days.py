@@ -82,6 +82,7 @@ select
     lists.*,
     person.user_key,
     campaign.cost,
+    campaign.target_platform || ':' || lists.item_id as item_key,
     strptime(split_part(lists.filename, '/', -3), '%Y-%m-%d')::date as contact_date,
     (lists.not_before::timestamptz at time zone person.time_zone)::date as local_date,
     decisions.decided_at
@@ -184,16 +185,6 @@ _BROKEN = {
     "contacts of a person by a channel on a day": """
         select user_key, channel, local_date from handed group by all having count(*) > 1
     """,
-    "contacts of a person in all": f"""
-        select handed.exposure_id, list_limit.limit_id
-        from handed
-        inner join list_limit on list_limit.limit_kind = 'contact_cap'
-            and (list_limit.channel is null or list_limit.channel = handed.channel)
-        inner join handed as other on (list_limit.channel is null or list_limit.channel = other.channel)
-            and {_WITHIN.format(days="list_limit.window_days::integer")}
-        group by all
-        having count(*) > any_value(list_limit.amount)
-    """,
     "consent when it was decided": """
         select handed.exposure_id
         from handed
@@ -208,26 +199,6 @@ _BROKEN = {
             and (answer.reach = 'platform' or handed.campaign_id = answer.campaign_id)
             and answer.known_at <= handed.decided_at
     """,
-    "stock": f"""
-        select handed.exposure_id
-        from handed
-        inner join campaign on handed.campaign_id = campaign.campaign_id
-        inner join list_limit on list_limit.limit_kind = 'stock'
-            and list_limit.item_key = campaign.target_platform || ':' || handed.item_id
-        inner join handed as other on handed.item_id = other.item_id and {_IN_WINDOW}
-        inner join campaign as of_other on other.campaign_id = of_other.campaign_id
-            and campaign.target_platform = of_other.target_platform
-        group by handed.exposure_id, list_limit.limit_id
-        having count(*) > any_value(list_limit.amount)
-    """,
-    "budget of all campaigns": f"""
-        select handed.contact_date
-        from (select distinct contact_date from handed) as handed
-        inner join list_limit on list_limit.limit_kind = 'total_budget'
-        inner join handed as other on {_IN_WINDOW}
-        group by handed.contact_date, list_limit.limit_id
-        having sum(other.cost) > any_value(list_limit.amount) + 1e-9
-    """,
     "handed over twice": "select exposure_id from handed group by all having count(*) > 1",
     "not of a known account or decision": "select * from handed where user_key is null or decided_at is null",
     "outside of the campaign's days": """
@@ -241,37 +212,53 @@ _BROKEN = {
     """,
 }
 
-# Of a row of the seed: rows of lists, or days, at which nothing of it was left.
-_REACHED = {
+# Of the rows of the seed of each kind: how much of the amount the contacts of a window have used, and the least that one contact
+# uses.
+_USED = {
     "contact_cap": f"""
-        select list_limit.limit_id, handed.exposure_id
+        select list_limit.limit_id, handed.exposure_id, list_limit.amount, count(*) as used, 1 as least
         from handed
         inner join list_limit on list_limit.limit_kind = 'contact_cap'
             and (list_limit.channel is null or list_limit.channel = handed.channel)
         inner join handed as other on (list_limit.channel is null or list_limit.channel = other.channel)
             and {_WITHIN.format(days="list_limit.window_days::integer")}
         group by all
-        having count(*) = any_value(list_limit.amount)
     """,
     "stock": f"""
-        select list_limit.limit_id, handed.contact_date
+        select list_limit.limit_id, handed.contact_date, list_limit.amount, count(*) as used, 1 as least
         from (select distinct contact_date from handed) as handed
         inner join list_limit on list_limit.limit_kind = 'stock'
-        inner join handed as other on list_limit.item_key like '%:' || other.item_id and {_IN_WINDOW}
+        inner join handed as other on list_limit.item_key = other.item_key and {_IN_WINDOW}
         group by all
-        having count(*) = any_value(list_limit.amount)
     """,
     "total_budget": f"""
-        select list_limit.limit_id, handed.contact_date
+        select
+            list_limit.limit_id, handed.contact_date, list_limit.amount, sum(other.cost) as used,
+            (select min(cost) from campaign) as least
         from (select distinct contact_date from handed) as handed
         inner join list_limit on list_limit.limit_kind = 'total_budget'
         inner join handed as other on {_IN_WINDOW}
         group by all
-        having sum(other.cost) + (select min(cost) from campaign) > any_value(list_limit.amount) + 1e-9
     """,
 }
+_BROKEN |= {
+    name: f"select * from ({_USED[kind]}) where used > amount + 1e-9"
+    for name, kind in (
+        ("contacts of a person in all", "contact_cap"),
+        ("stock", "stock"),
+        ("budget of all campaigns", "total_budget"),
+    )
+}
+# How often nothing more of a row of the seed was left.
+_REACHED = """
+    with used as (select limit_id, used + least > amount + 1e-9 as is_reached from ({used}))
 
-_THAT_ARE_REACHED = "select limit_id from list_limit where list_contains(?, limit_kind) order by all"
+    select list_limit.limit_id, count(*) filter (where used.is_reached)
+    from list_limit left join used on list_limit.limit_id = used.limit_id
+    where list_limit.limit_kind = ?
+    group by all
+    order by all
+"""
 
 
 def run(home: Path, people: int = PEOPLE, days: int = DAYS, seed: int = DEFAULT_SEED) -> Figures:
@@ -363,11 +350,11 @@ def judge(settings: Settings, lived: Figures, days: int) -> Figures:
         by_campaign = connection.execute(
             "select campaign_id, count(*), round(sum(cost), 2) from handed group by all order by all"
         ).fetchall()
-        reached_limits = {limit: 0 for (limit,) in connection.execute(_THAT_ARE_REACHED, [list(_REACHED)]).fetchall()}
-        for query in _REACHED.values():
-            reached_limits.update(
-                connection.execute(f"select limit_id, count(*) from ({query}) group by all").fetchall()
-            )
+        reached_limits = {
+            limit: times
+            for kind, used in _USED.items()
+            for limit, times in connection.execute(_REACHED.format(used=used), [kind]).fetchall()
+        }
         ((answers, withdrawn),) = connection.execute(
             "select (select count(*) from answer), (select count(*) from consent where not granted)"
         ).fetchall()

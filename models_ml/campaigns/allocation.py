@@ -83,6 +83,7 @@ class ShadowPrices:
         budget: Per unit of money of each campaign's budget, shape (campaigns,).
         day_budget: The same by day, shape (campaigns, days); None without day budgets.
         total_budget: Per unit of money of the budget of all campaigns.
+        total_day_budget: The same on each day, shape (days,); None without that limit.
         stock: Per piece of each item, shape (items,); None without stock.
         minimum_reach: What asking one person less would save, shape (segments,); None without a minimum.
         person_cap: Mean over people with candidates of what one more contact would be worth beyond the caps, at the prices above.
@@ -91,6 +92,7 @@ class ShadowPrices:
     budget: NDArray[np.float64]
     day_budget: NDArray[np.float64] | None
     total_budget: float
+    total_day_budget: NDArray[np.float64] | None
     stock: NDArray[np.float64] | None
     minimum_reach: NDArray[np.float64] | None
     person_cap: float
@@ -261,6 +263,9 @@ def _shadow_prices(problem: Problem, programme: Programme, choice: FeasibleChoic
         budget=budget,
         day_budget=None if limits.day_budget is None else day_budget.reshape(problem.campaigns, problem.days),
         total_budget=float(prices.of.get("total_budget", np.zeros(1))[0]),
+        total_day_budget=None
+        if limits.total_day_budget is None
+        else prices.of.get("total_day_budget", np.zeros(problem.days)),
         stock=stock,
         minimum_reach=None if limits.minimum_reach is None else prices.reach,
         person_cap=float(more.sum()) / max(people, 1),
@@ -297,6 +302,12 @@ def _reasons(problem: Problem, programme: Programme, choice: FeasibleChoice, pri
     over[TOTAL_BUDGET] = rows.cost > limits.total_budget - spent.sum()
     if "total_budget" in prices.of:
         charges[TOTAL_BUDGET] = rows.cost * prices.of["total_budget"][0]
+    if limits.total_day_budget is not None:
+        left = limits.total_day_budget - np.bincount(rows.day[chosen], rows.cost[chosen], problem.days)
+        over[TOTAL_BUDGET] |= rows.cost > left[rows.day]
+        if "total_day_budget" in prices.of:
+            charge = rows.cost * prices.of["total_day_budget"][rows.day]
+            charges[TOTAL_BUDGET] = charges.get(TOTAL_BUDGET, 0.0) + charge
     if limits.stock is not None:
         item = np.where(rows.item < 0, len(limits.stock), rows.item)
         stock = np.append(limits.stock, np.inf)

@@ -98,6 +98,7 @@ class Limits:
         budget: Most that each campaign may cost, shape (campaigns,).
         day_budget: Most that each campaign may cost on each day, shape (campaigns, days); None for no such limit.
         total_budget: Most that all campaigns may cost together.
+        total_day_budget: Most that all campaigns may cost together on each day, shape (days,); None for no such limit.
         caps: Caps of contacts per person.
         stock: Most contacts with each item, shape (items,); None for no such limit. A second contact of the same person with the
             same item takes a second piece, so that never more people than pieces are reached.
@@ -110,6 +111,7 @@ class Limits:
     budget: NDArray[np.float64]
     day_budget: NDArray[np.float64] | None = None
     total_budget: float = np.inf
+    total_day_budget: NDArray[np.float64] | None = None
     caps: tuple[ContactCap, ...] = ()
     stock: NDArray[np.float64] | None = None
     segment: NDArray[np.int64] | None = None
@@ -157,12 +159,22 @@ class Problem:
             raise ValueError("a value or cost of the candidates is not finite; leave out rows that cannot be estimated")
         if (rows.cost < 0).any():
             raise ValueError("a cost of the candidates is negative; an income belongs into the value")
-        for name in ("budget", "day_budget", "stock", "minimum_reach", "total_budget", "reach_penalty"):
+        for name in (
+            "budget",
+            "day_budget",
+            "stock",
+            "minimum_reach",
+            "total_budget",
+            "total_day_budget",
+            "reach_penalty",
+        ):
             limit = getattr(limits, name)
             if limit is not None and not (np.asarray(limit) >= 0).all():
                 raise ValueError(f"{name} has a value that is negative or not a number; 0 closes, infinity opens")
         if limits.day_budget is not None and limits.day_budget.shape != (self.campaigns, self.days):
             raise ValueError(f"day_budget has shape {limits.day_budget.shape}, not {(self.campaigns, self.days)}")
+        if limits.total_day_budget is not None and limits.total_day_budget.shape != (self.days,):
+            raise ValueError(f"total_day_budget has shape {limits.total_day_budget.shape}, not {(self.days,)}")
         if limits.minimum_reach is not None:
             if limits.segment is None or limits.segment.shape != (self.people,):
                 raise ValueError(f"a minimum reach needs the segment of each of the {self.people} people")

@@ -18,7 +18,7 @@ class Resource:
     """One kind of shared limit.
 
     Attributes:
-        kind: `budget`, `day_budget`, `total_budget` or `stock`.
+        kind: `budget`, `day_budget`, `total_budget`, `total_day_budget` or `stock`.
         index: Which limit of the kind a row uses, shape (rows,), int32.
         amount: How much it uses, same shape.
         capacity: What there is, shape (limits,); the last one is infinite where rows need not use any.
@@ -203,6 +203,8 @@ def _resources(problem: Problem, rows: Candidates) -> list[Resource]:
     if np.isfinite(limits.total_budget):
         total = np.array([limits.total_budget])
         found.append(Resource("total_budget", np.zeros(rows.rows, np.int32), rows.cost, total))
+    if limits.total_day_budget is not None:
+        found.append(Resource("total_day_budget", rows.day.astype(np.int32), rows.cost, limits.total_day_budget))
     if limits.stock is not None:
         item = np.where(rows.item < 0, len(limits.stock), rows.item).astype(np.int32)
         found.append(Resource("stock", item, np.ones(rows.rows), np.append(limits.stock, np.inf)))

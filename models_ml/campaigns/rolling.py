@@ -56,6 +56,37 @@ def day_budgets(budget: Floats, cost: Floats, days_left: Ints, active: NDArray[n
     return np.where(active, np.maximum(paced, np.minimum(cost, budget)[:, None]), 0.0)
 
 
+def total_day_budgets(
+    amount: float, window_days: int, spent: Floats, free: NDArray[np.bool_], least: float, slack: float = 0.2
+) -> Floats:
+    """What all campaigns together may spend on each day of the plan, if no window of days may cost more than an amount.
+
+    A day may cost an even share of the amount and some more, as far as all windows that hold it have room, with what is settled and
+    what is allowed on the days before it. So the amount is used all the time, and not at once and then no more for a window.
+
+    Args:
+        amount: Most that any `window_days` days in a row may cost.
+        window_days: Calendar days of a window, >= 1.
+        spent: Cost of what is settled on each of the `window_days` - 1 days before the plan and on its days, ascending, shape
+            (window_days - 1 + days,).
+        free: Whether a day of the plan is still open, shape (days,).
+        least: What a day may always cost if the window has room: where even shares are below a contact, nothing would ever be
+            spent.
+        slack: How much more than an even share a day may cost, >= 0.
+
+    Returns:
+        Shape (days,); 0 on days that are not open.
+    """
+    taken = np.array(spent, np.float64)
+    allowed = np.zeros(len(free))
+    for day in np.flatnonzero(free):
+        windows = [taken[end : end + window_days].sum() for end in range(day, min(day + window_days, len(free)))]
+        room = amount - max(windows)
+        allowed[day] = max(min(room, max((1 + slack) * amount / window_days, least)), 0.0)
+        taken[day + window_days - 1] += allowed[day]
+    return allowed
+
+
 def within_reach(
     campaign: Ints, value: Floats, payable: Floats, most_rows: int, days: Ints, spare: float = 4.0
 ) -> NDArray[np.bool_]:

@@ -35,6 +35,9 @@ def violations(problem: Problem, chosen: NDArray[Any]) -> list[str]:
                 limit = limits.day_budget[campaign, day]
                 found += _money(f"budget of campaign {campaign} on day {day}", rows.cost[of & (rows.day == day)], limit)
     found += _money("total budget", rows.cost, limits.total_budget)
+    if limits.total_day_budget is not None:
+        for day in range(problem.days):
+            found += _money(f"total budget of day {day}", rows.cost[rows.day == day], limits.total_day_budget[day])
     if limits.stock is not None:
         items, counts = np.unique(rows.item[rows.item >= 0], return_counts=True)
         out = counts > limits.stock[items]

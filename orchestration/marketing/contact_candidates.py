@@ -738,6 +738,21 @@ class CandidateReader:
             ).fetchall()
         )
 
+    def spent_by_day(self, campaign_keys: Sequence[str], since: date) -> dict[date, float]:
+        """Cost of contacts of some campaigns delivered or handed over on each day from one on.
+
+        Args:
+            campaign_keys: The campaigns.
+            since: First day.
+        """
+        return dict(
+            self._connection.execute(
+                f"select contact_date, {exact_sum('cost')} from plan_earlier "
+                "where is_treated and contact_date >= ? and list_contains(?::varchar[], campaign_key) group by all",
+                [since, list(campaign_keys)],
+            ).fetchall()
+        )
+
     def followed_contacts(self) -> dict[str, int]:
         """Contacts delivered or handed over that answers may have come to, by campaign."""
         return dict(

@@ -47,7 +47,7 @@ from models_ml.campaigns.exploration import explore
 from models_ml.campaigns.holdout import held_out, offer_probability
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.qini import RESPONSE_ONLY
-from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
+from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, total_day_budgets, within_reach
 from models_ml.campaigns.valuation import KINDS, UPLIFT, ContactFeatures, Valuation, ValuationConfig, value_contacts
 from orchestration.marketing.campaign_briefs import Brief, read_briefs
 from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
@@ -312,16 +312,27 @@ class _Planner:
         after = self.dates[-1] + timedelta(days=1)
         days_left = self.active.sum(axis=1) + np.array([brief.days_from(after) for brief in self.planned], np.int64)
         self.day_budget = day_budgets(self.budget_left, self.cost, days_left, self.active)
-        self.total_budget = math.inf
-        of_plan = {brief.campaign_key for brief in self.briefs.all if brief.currency == self.briefs.currency}
+        self.total_budget, self.total_day_budget = math.inf, np.full(len(self.dates), np.inf)
+        of_plan = [brief.campaign_key for brief in self.briefs.all if brief.currency == self.briefs.currency]
         for total in self.limits.total_budgets:
-            before = reader.spent(self._since(total))
-            used = sum(cost for key, cost in before.items() if key in of_plan)
-            self.total_budget = min(self.total_budget, max(total.amount - used, 0.0))
+            if total.window_days is None:
+                used = sum(self.spent[key] for key in of_plan)
+                self.total_budget = min(self.total_budget, max(total.amount - used, 0.0))
+            else:
+                self.total_day_budget = np.minimum(self.total_day_budget, self._of_days(reader, total, of_plan))
         self.stock = np.full(len(self.items), np.inf)
         for key, rows in self.limits.stock.items():
             left = [pieces.amount - reader.given(self._since(pieces)).get(key, 0) for pieces in rows]
             self.stock[self.items.index(key)] = max(min(left), 0.0)
+
+    def _of_days(self, reader: CandidateReader, total: WindowedAmount, campaign_keys: Sequence[str]) -> Floats:
+        """What all campaigns may cost together on each day so that no window costs more than an amount, shape (days,)."""
+        window = total.window_days or 1
+        first = self.dates[0] - timedelta(days=window - 1)
+        by_day = reader.spent_by_day(campaign_keys, first)
+        spent = [by_day.get(first + timedelta(days=day), 0.0) for day in range(window - 1 + len(self.dates))]
+        least = float(self.cost.max(initial=0.0))
+        return total_day_budgets(total.amount, window, np.array(spent), np.array(self.free, bool), least)
 
     def _since(self, amount: WindowedAmount) -> date | None:
         """First day whose contacts count, so that no window that holds a day of the plan is overdrawn."""
@@ -457,6 +468,7 @@ class _Planner:
                 budget=self.budget_left,
                 day_budget=self.day_budget,
                 total_budget=self.total_budget,
+                total_day_budget=self.total_day_budget if np.isfinite(self.total_day_budget).any() else None,
                 caps=caps,
                 stock=self.stock if np.isfinite(self.stock).any() else None,
             ),
@@ -801,6 +813,10 @@ class _Planner:
                 found.append(_limit("day_budget", self.day_budget[slot, day], used, price, **on))
         if math.isfinite(self.total_budget):
             found.append(_limit("total_budget", self.total_budget, rows.cost.sum(), prices.total_budget))
+        for day in np.flatnonzero(np.isfinite(self.total_day_budget) & np.array(self.free, bool)):
+            price = 0.0 if prices.total_day_budget is None else prices.total_day_budget[day]
+            used = rows.cost[rows.day == day].sum()
+            found.append(_limit("total_budget", self.total_day_budget[day], used, price, contact_date=self.dates[day]))
         for item in np.flatnonzero(np.isfinite(self.stock)):
             price = 0.0 if prices.stock is None else prices.stock[item]
             used = (rows.item == item).sum()

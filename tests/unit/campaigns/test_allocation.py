@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -56,11 +57,12 @@ def random_problem(seed, rows=12, people=4, whole=False, reach=True):
         cost,
     )
     earlier = rng.integers(0, 4)
-    some = rng.random(6) < 0.5
+    some = rng.random(7) < 0.5
     limits = Limits(
         budget=rng.choice([0.0, 1.0, 2.5, np.inf], campaigns),
         day_budget=rng.choice([0.5, 1.5, np.inf], (campaigns, days)) if some[0] else None,
         total_budget=float(rng.choice([2.0, 4.0])) if some[1] else np.inf,
+        total_day_budget=rng.choice([1.0, 2.0, np.inf], days) if some[6] else None,
         caps=tuple(
             ContactCap(int(rng.integers(0, 3)), int(rng.integers(1, 5)), channels_of)
             for channels_of in ((None, (0,), tuple(range(channels))[-2:]) if some[2] else (None,))
@@ -200,6 +202,22 @@ def test_a_price_is_what_a_little_more_of_the_limit_adds():
         gained = (after.lp_optimum - before.lp_optimum) / 1e-5
         # A price is a subgradient: what the next unit adds is at most the price.
         assert gained <= before.prices.total_budget + 1e-4, seed
+
+
+def test_a_price_of_a_day_is_what_a_little_more_for_all_campaigns_on_it_adds():
+    priced = 0
+    for seed in range(120):
+        problem = random_problem(seed, rows=60, people=10, reach=False)
+        days = problem.limits.total_day_budget
+        if days is None or not np.isfinite(days).any():
+            continue
+        day = int(np.argmax(np.isfinite(days)))
+        limits = dataclasses.replace(problem.limits, total_day_budget=days + 1e-5 * (np.arange(len(days)) == day))
+        before, after = (allocate(one, EXACT) for one in (problem, dataclasses.replace(problem, limits=limits)))
+        gained = (after.lp_optimum - before.lp_optimum) / 1e-5
+        assert gained <= before.prices.total_day_budget[day] + 1e-4, seed
+        priced += before.prices.total_day_budget[day] > 1e-3
+    assert priced > 5
 
 
 @pytest.mark.parametrize("config", METHODS)
@@ -345,20 +363,22 @@ def test_every_row_that_is_not_chosen_has_a_reason_that_holds():
 def test_the_violations_name_each_broken_limit():
     rows = [(0, 0, 0, 0, 0, 1, 3), (0, 1, 0, 0, 0, 1, 3), (0, 1, 0, 1, 0, 1, 3)]
     problem = problem_of(
-        *rows, days=2, budget=(2.0, 9.0), day_budget=np.full((2, 2), 2.5), total_budget=8.0, caps=(ContactCap(2, 2),),
-        stock=np.array([2.0]),
+        *rows, days=2, budget=(2.0, 9.0), day_budget=np.full((2, 2), 2.5), total_budget=8.0,
+        total_day_budget=np.array([9.0, 2.0]), caps=(ContactCap(2, 2),), stock=np.array([2.0]),
     )  # fmt: skip
     found = "\n".join(violations(problem, np.arange(3)))
     for part in (
         "budget of campaign 0:",
         "campaign 1 on day 1",
-        "total",
+        "total budget:",
+        "total budget of day 1",
         "stock of item 0: 3",
         "window_days=1, channels=(0,)",
         "window_days=2",
     ):
         assert part in found
     assert "budget of campaign 1:" not in found
+    assert "total budget of day 0" not in found
     assert violations(problem, np.zeros(0, np.int64)) == []
 
 
@@ -374,6 +394,8 @@ def test_even_pacing_spreads_what_is_left_over_the_days_that_are_left():
         ({"budget": (-1.0, 1.0)}, "budget has a value that is negative"),
         ({"budget": (np.nan, 1.0)}, "budget has a value that is negative or not a number"),
         ({"day_budget": np.ones((2, 3))}, "day_budget has shape"),
+        ({"total_day_budget": np.ones(3)}, "total_day_budget has shape"),
+        ({"total_day_budget": -np.ones(1)}, "total_day_budget has a value that is negative"),
         ({"minimum_reach": np.array([1])}, "needs the segment"),
         ({"caps": (ContactCap(1, 1, (4,)),)}, "a cap is for channel 4"),
         ({"days": 0}, "day goes from 0 to 0"),

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, within_reach
+from models_ml.campaigns.rolling import day_budgets, days_of_pairs, put_off, total_day_budgets, within_reach
 
 
 def numbers(*values):
@@ -33,6 +35,45 @@ class TestDayBudgets:
 
     def test_without_campaigns_there_are_no_budgets(self):
         assert day_budgets(numbers(), numbers(), np.zeros(0, np.int64), np.zeros((0, 7), bool)).shape == (0, 7)
+
+
+class TestTotalDayBudgets:
+    @staticmethod
+    def lived(amount: float, window: int, shares: list[float], plan: int, least: float) -> np.ndarray:
+        """Cost of each day if a plan is made every day, its first day is carried out, and a share of what is allowed is spent."""
+        spent = np.zeros(window - 1)
+        for share in shares:
+            before = spent[len(spent) - (window - 1) :]
+            allowed = total_day_budgets(amount, window, np.append(before, np.zeros(plan)), np.ones(plan, bool), least)
+            spent = np.append(spent, share * allowed[0])
+        return spent
+
+    @given(
+        st.floats(0.5, 100),
+        st.integers(1, 10),
+        st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=40),
+        st.integers(1, 7),
+        st.floats(0, 2),
+    )
+    def test_no_window_of_days_ever_costs_more_than_the_amount(self, amount, window, shares, plan, least):
+        spent = self.lived(amount, window, shares, plan, least)
+        summed = np.convolve(spent, np.ones(window))
+        assert summed.max() <= amount * (1 + 1e-9)
+
+    def test_whoever_spends_what_is_allowed_spends_the_amount_in_every_window(self):
+        spent = self.lived(70, 7, [1.0] * 60, 7, 0)
+        np.testing.assert_allclose(np.convolve(spent[6:], np.ones(7), "valid")[7:], 70)
+        # An even share and a fifth at most, so that a window is not spent on its first day.
+        assert spent.max() <= 12 + 1e-9
+
+    def test_a_day_can_always_pay_for_a_contact_as_long_as_the_window_has_room(self):
+        assert total_day_budgets(3, 30, np.zeros(33), np.ones(4, bool), 1).tolist() == [1, 1, 1, 0]
+
+    def test_what_is_settled_counts_and_is_not_spent_again(self):
+        spent = numbers(0, 4, 0, 5, 0)
+        allowed = total_day_budgets(9, 3, spent, np.array([True, False, True]), 9)
+        # The day before the plan cost 4 and its second day is settled with 5, so that nothing is left for the day between.
+        assert allowed.tolist() == [0, 0, 4]
 
 
 class TestWithinReach:

@@ -462,6 +462,22 @@ class TestLimits:
         assert len(rows(plan, "contact")) == 5
         assert "total_budget" in {row["limit_kind"] for row in rows(plan, "limit")}
 
+    def test_a_total_budget_with_a_window_is_spent_evenly_and_whole_as_plans_roll_on(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(60)
+        for name, channel in (("spring", "email"), ("autumn", "push")):
+            world.campaign(
+                name, channel=channel, cost_per_exposure=0.1, value_per_conversion=10_000, budget=1000, frequency_cap=9
+            )
+        world.limit("total_budget", 14, window_days=7)
+        plan = planned(world, tmp_path)
+        of_days = [row for row in rows(plan, "limit") if row["limit_kind"] == "total_budget"]
+        assert [row["contact_date"] for row in of_days] == [FIRST + timedelta(days=day) for day in range(7)]
+        assert all(row["used"] <= row["allowed"] + 1e-9 <= 1.2 * 2 + 2e-9 for row in of_days)
+        assert sum(row["used"] for row in of_days) == pytest.approx(14)
+        assert min(row["shadow_price"] for row in of_days if row["allowed"] > 0) > 0
+
     def test_a_total_budget_without_a_window_is_spent_for_good(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(10)
         world.campaign("spring", cost_per_exposure=1, value_per_conversion=10_000)
