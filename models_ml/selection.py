@@ -276,22 +276,34 @@ def search_candidates(
         storage: Where studies are kept.
     """
     found: dict[str, dict[str, Trial]] = {domain: {} for domain in interactions.domains}
-    # Of the family that is tried: its variants try the same first, and fitting is what takes time.
-    fitted: dict[ModelConfig, Recommender] = {}
+    candidates = [
+        candidate
+        for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold)
+        if config.tries(candidate.asked_for_as)
+    ]
+    with_variants = {candidate.variant_of for candidate in candidates}
+    # A variant tries the same first as the candidate that it follows, and fitting is what takes time. Only these are kept.
+    kept: dict[ModelConfig, Recommender] = {}
+    most_kept = 0
 
     def fit(train: Interactions, tried: ModelConfig) -> Recommender:
-        if tried not in fitted:
-            fitted[tried] = fit_model(train, tried)
-        return fitted[tried]
+        model = kept[tried] if tried in kept else fit_model(train, tried)
+        if len(kept) < most_kept:
+            kept[tried] = model
+        return model
 
     trainable = [domain for domain in interactions.domains if len(interactions.domain_range(domain))]
 
     def run(candidate: Candidate, domains: Sequence[str], objective: Callable[[Trial], float]) -> Trial:
+        nonlocal most_kept
         before = {name: trial.config for name, trial in found[domains[0]].items()}
         space = candidate.space(None if candidate.joint else domains[0], before)
         targets = "+".join(domains)
         if found_before := (known or {}).get((candidate.name, targets)):
             space = dataclasses.replace(space, first=(found_before, *space.first))
+        if candidate.variant_of is None:
+            kept.clear()
+            most_kept = len(space.first) if candidate.name in with_variants else 0
         with ledger.stage(candidate.name, targets, "search"):
             trial = search(
                 candidate.name,
@@ -306,14 +318,10 @@ def search_candidates(
             )
         return dataclasses.replace(trial, config=finished(trial.config, space))
 
-    for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold):
-        if not config.tries(candidate.asked_for_as):
-            continue
-        if candidate.variant_of is None:
-            fitted.clear()
+    for candidate in candidates:
         targets = [trainable] if candidate.joint else [[domain] for domain in interactions.domains]
         for domains in targets:
-            if not domains:
+            if not domains or (candidate.variant_of and not _has_people(validation, domains, candidate.decided_by)):
                 continue
             trial = run(candidate, domains, _objective(candidate, found))
             for domain in domains if not trial.failure else ():
@@ -330,6 +338,11 @@ def search_candidates(
                 assert isinstance(fallback, PopularityConfig)
                 validation.fallbacks[domain] = fit_popularity(validation.split.train, fallback)
     return found
+
+
+def _has_people(validation: Validation, domains: Sequence[str], segments: Sequence[str]) -> bool:
+    """Whether anybody of some segments is asked for on some targets."""
+    return any(validation.tasks[domain].segments[segment].any() for domain in domains for segment in segments)
 
 
 def _objective(candidate: Candidate, found: Mapping[str, Mapping[str, Trial]]) -> Callable[[Trial], float]:

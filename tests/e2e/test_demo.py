@@ -342,10 +342,10 @@ def test_the_report_of_the_run_holds_the_picture_of_the_evaluation_and_the_champ
     report = Path(said["report"])
     assert report.parent == home.path / "reports"
     page = report.read_text()
-    [encoded] = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    pictures = [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     with duckdb.connect(str(home.path / "published" / "current.duckdb"), read_only=True) as connection:
         evaluation = connection.execute("from recommendations.evaluation").to_arrow_table()
-    assert base64.b64decode(encoded) == evaluation_png(evaluation)
+    assert evaluation_png(evaluation) in pictures
     champions = home.ask(
         "select distinct target_domain, segment, model from recommendations.evaluation "
         "where is_champion and segment in ('warm', 'cold', 'new')"

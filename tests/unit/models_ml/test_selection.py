@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from models_ml import FittedModels, Selection, fit_models, select_models
 from models_ml.als import ALSConfig
 from models_ml.costs import COSTS_SCHEMA, Ledger
 from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
+from models_ml.interactions import interactions_from_arrow
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import config_from_json, fit_model
@@ -171,6 +173,40 @@ def test_a_configuration_that_two_variants_try_is_fitted_once(planted, quick, mo
     search_candidates(outer.train, validation_of(outer, config), config, Ledger())
     joint = [config for config in fitted if isinstance(config, ALSConfig)]
     assert len(joint) == len(set(joint)) == 5
+
+
+def test_a_search_keeps_no_more_models_than_its_variant_tries_again(planted, quick, monkeypatch):
+    alive: list[weakref.ref] = []
+    most = 0
+
+    def fit(train, config):
+        nonlocal most
+        model = fit_model(train, config)
+        alive.append(weakref.ref(model))
+        most = max(most, sum(one() is not None for one in alive))
+        return model
+
+    monkeypatch.setattr("models_ml.selection.fit_model", fit)
+    outer = split_interactions(planted, quick.split)
+    config = dataclasses.replace(quick, candidates=("als_joint",), search=dataclasses.replace(quick.search, trials=3))
+    search_candidates(outer.train, validation_of(outer, config), config, Ledger())
+    # Popularity and its best configurations, five of the joint model, and those that are best so far.
+    assert len(alive) > most + 8
+    assert most <= 14
+
+
+def test_where_nobody_is_new_to_a_target_no_variant_is_tried(planted_table, quick):
+    """As many people, but each knows one platform only."""
+    users = pc.if_else(
+        pc.equal(planted_table["domain"], "film"),
+        planted_table["user_key"],
+        pc.binary_join_element_wise("k", planted_table["user_key"], ""),
+    )
+    at = planted_table.schema.get_field_index("user_key")
+    alone = interactions_from_arrow(planted_table.set_column(at, "user_key", users))
+    outer = split_interactions(alone, quick.split)
+    found = search_candidates(outer.train, validation_of(outer, quick), quick, Ledger())
+    assert all("als_joint" in trials and "als_joint_cold" not in trials for trials in found.values())
 
 
 def test_parameters_found_before_are_tried_first(planted, quick):
