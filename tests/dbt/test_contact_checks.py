@@ -46,8 +46,8 @@ create table marketing.decided_plan as select 'now' as plan_id;
 create table marketing.campaign_plan (campaign_key varchar, state varchar);
 create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
 create table marketing.contact
-    (contact_key varchar, plan_id varchar, campaign_key varchar, user_key varchar, item_key varchar, platform varchar, channel varchar,
-    contact_date date, arm varchar, status varchar, decided_at timestamp);
+    (contact_key varchar, plan_id varchar, campaign_key varchar, user_key varchar, item_key varchar, platform varchar,
+    channel varchar, contact_date date, arm varchar, status varchar, decided_at timestamp);
 insert into core.dim_campaign values ('spring', 'email', 2, 7), ('autumn', 'email', null, null), ('quiz', null, null, null);
 insert into marketing.campaign_plan values ('spring', 'planned'), ('autumn', 'planned'), ('quiz', 'ended');
 insert into seeds.campaign_limits values
