@@ -57,8 +57,8 @@ _READ = {
     "marketing.campaign_result": "campaign_key, verdict, verdict_basis, currency, people_treatment, people_reached, "
     "people_control, people_in_both_arms, held_out_people_exposed, exposures, clicks, conversions, unsubscribes, click_rate, "
     "click_rate_low, click_rate_high, satisfaction_answers, satisfaction, satisfaction_low, satisfaction_high, "
-    "attributed_conversions_last, attributed_conversions_linear, attributed_conversions_position, attributed_revenue, cost, incremental_conversions, "
-    "incremental_revenue, return_on_cost, sample_ratio_p_value, sample_ratio_alarm",
+    "attributed_conversions_last, attributed_conversions_linear, attributed_conversions_position, attributed_revenue, cost, "
+    "incremental_conversions, incremental_revenue, return_on_cost, sample_ratio_p_value, sample_ratio_alarm",
     "marketing.eligibility": "campaign_key, code, reason",
     "marketing.lift": "scope, scope_value, measure, method, control, treatment, difference, ci_low, ci_high, people_treatment",
     "marketing.plan": "plan_id, as_of, first_date, last_date",
