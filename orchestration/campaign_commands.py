@@ -31,6 +31,7 @@ from orchestration.command_line import (
 from orchestration.marketing.campaign_briefs import campaign_days
 from orchestration.resources.durable import write_whole
 from orchestration.settings import Settings, parse_time
+from orchestration.sql import has_relation
 
 WIDTH = 100
 # Ids of proposals are hashes: one that looks alike is another one.
@@ -739,7 +740,8 @@ def _expect_marts(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _as_of(connection: duckdb.DuckDBPyConnection) -> datetime:
-    row = connection.execute("select max(as_of) from marketing.plan").fetchone()
+    known = has_relation(connection, "marketing.plan")
+    row = connection.execute("select max(as_of) from marketing.plan").fetchone() if known else None
     if row is None or row[0] is None:
         raise CallError("This publication has no plan in it yet; `zhiying run` makes one that has")
     moment: datetime = row[0]

@@ -580,10 +580,16 @@ def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (document["plan"]["spent"], document["brief"]["kind"]) == (99.5, "cross_ad")
 
 
-def test_a_publication_of_before_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("call_of", [("propose",), ("end", "old")])
+def test_a_publication_of_before_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], call_of: tuple[str, ...]
+) -> None:
     publish_sample(tmp_path / "home")
-    assert campaign(tmp_path / "home", "propose") == 2
-    assert "zhiying run" in capsys.readouterr().err
+    (tmp_path / "home" / "landing").mkdir()
+    assert campaign(tmp_path / "home", *call_of) == 2
+    error = capsys.readouterr().err
+    assert "zhiying run" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
