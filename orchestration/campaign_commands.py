@@ -40,6 +40,31 @@ _EVERYONE = "everyone"
 # Campaigns that want the same people, of which the names fit a line.
 _SHOWN_RIVALS = 3
 _FOLDER = Path("marketing") / "campaigns"
+# What the commands read, by table: a publication of another version of the project may lack it.
+_READ = {
+    "core.dim_campaign": "campaign_key, name, status, kind, channel, source_platform, target_platform, value_per_conversion, "
+    "starts_at, ends_at, updated_at",
+    "core.dim_item": "item_key, title",
+    "marketing.campaign_plan": "campaign_key, plan_id, state, problem, competes_with, first_date, last_date, currency, budget, "
+    "spent, budget_left, holdout_share, people_in_segment, eligible_people, held_out_people, planned_contacts, planned_people, "
+    "planned_cost, expected_conversions, expected_incremental_conversions, detectable_difference",
+    "marketing.campaign_proposal": "proposal_id, rank, name, kind, channel, source_platform, target_platform, segment_key, "
+    "item_keys, starts_on, ends_on, time_zone, currency, reach, holdout_share, contacts, budget, cost, detectable_difference, "
+    "evidence, landing_row, "
+    + ", ".join(
+        f"expected_{name}, expected_{name}_low, expected_{name}_high"
+        for name in ("clicks", "conversions", "incremental_conversions", "revenue", "return")
+    ),
+    "marketing.campaign_result": "campaign_key, verdict, verdict_basis, currency, people_treatment, people_reached, "
+    "people_control, people_in_both_arms, held_out_people_exposed, exposures, clicks, conversions, unsubscribes, click_rate, "
+    "click_rate_low, click_rate_high, satisfaction_answers, satisfaction, satisfaction_low, satisfaction_high, "
+    "attributed_conversions_last, attributed_conversions_linear, attributed_conversions_position, attributed_revenue, cost, "
+    "incremental_conversions, incremental_revenue, return_on_cost, sample_ratio_p_value, sample_ratio_alarm",
+    "marketing.eligibility": "campaign_key, code, reason",
+    "marketing.lift": "scope, scope_value, measure, method, control, treatment, difference, ci_low, ci_high, people_treatment",
+    "marketing.plan": "plan_id, as_of, first_date, last_date",
+    "marketing.segment": "segment_key",
+}
 _STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
 
 campaign_app = typer.Typer(
@@ -117,7 +142,7 @@ def show(
             "`zhiying campaign list` show them"
         )
     if as_json:
-        conversion = lifts.get(("conversion", "newcombe"))
+        conversion = lifts.get(("conversion", _method(result[0], "newcombe"))) if result else None
         print_json({**campaigns[0], "result": result[0] if result else None, "conversion": conversion})
         return DONE
     _print_brief(campaigns[0])
@@ -575,9 +600,9 @@ def _print_result(
         lifts: Rows of marketing.lift of the campaign, by measure and method.
         worth: What the brief says that a conversion is worth; None if it does not.
     """
-    is_final = result["verdict_basis"] == "fixed_horizon"
+    is_final = _is_final(result)
     conversion, revenue = (
-        lifts.get((measure, at_the_end if is_final else "sequential"))
+        lifts.get((measure, _method(result, at_the_end)))
         for measure, at_the_end in (("conversion", "newcombe"), ("revenue", "student"))
     )
     print(
@@ -640,6 +665,16 @@ def _print_result(
         _print_field("satisfaction", f"{mean} on average of {result['satisfaction_answers']:,} answers")
 
 
+def _is_final(result: Mapping[str, Any]) -> bool:
+    """Whether the verdict rests on one look at the end."""
+    return bool(result["verdict_basis"] == "fixed_horizon")
+
+
+def _method(result: Mapping[str, Any], at_the_end: str) -> str:
+    """Method of the lift that the verdict rests on: that of one look only once it is final."""
+    return at_the_end if _is_final(result) else "sequential"
+
+
 def _ends_of_everyone(lift: Mapping[str, Any] | None) -> tuple[float | None, float | None]:
     """Ends of what a lift adds up to over the treated people who are compared."""
     if lift is None or lift["ci_low"] is None or lift["ci_high"] is None:
@@ -691,13 +726,22 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]
 
 
 def _expect_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    wanted = ("campaign_proposal", "campaign_plan", "campaign_result")
-    if not all(has_relation(connection, f"marketing.{name}") for name in wanted):
+    """Refuses a publication without campaigns, and one of an earlier version that lacks something of `_READ`."""
+    there = set(
+        connection.execute(
+            "select table_schema || '.' || table_name, column_name from information_schema.columns "
+            "where table_catalog = current_database()"
+        ).fetchall()
+    )
+    if not {table for table, _ in there} >= {f"marketing.campaign_{name}" for name in ("proposal", "plan", "result")}:
         raise CallError("This publication has no campaigns in it yet; `zhiying run` makes one that has")
+    if not there >= {(table, column) for table, columns in _READ.items() for column in columns.split(", ")}:
+        raise CallError("This publication was made by an earlier version; run `zhiying run` first")
 
 
 def _as_of(connection: duckdb.DuckDBPyConnection) -> datetime:
-    row = connection.execute("select max(as_of) from marketing.plan").fetchone()
+    known = has_relation(connection, "marketing.plan")
+    row = connection.execute("select max(as_of) from marketing.plan").fetchone() if known else None
     if row is None or row[0] is None:
         raise CallError("This publication has no plan in it yet; `zhiying run` makes one that has")
     moment: datetime = row[0]

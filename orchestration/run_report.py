@@ -7,13 +7,15 @@ page needs no other file and no network.
 
 import base64
 import re
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetKey, DagsterError, DagsterInstance
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration.recommendations.charts import evaluation_png
 from orchestration.sql import has_relation
@@ -43,7 +45,7 @@ def write_report(file: Path, summary: Mapping[str, Any], instance: DagsterInstan
     Args:
         file: Where to; the folder exists.
         summary: From `run_summary`.
-        instance: What knows the newest pictures of campaigns.
+        instance: What knows the newest pictures of campaigns; if it cannot be read just now, the page says so instead.
 
     Returns:
         The file.
@@ -51,7 +53,14 @@ def write_report(file: Path, summary: Mapping[str, Any], instance: DagsterInstan
     made = summary["publication"]
     picture = None if made is None else _published_picture(Path(made["file"]))
     proposals = [] if made is None else _published_proposals(Path(made["file"]))
-    file.write_text(render_report(summary, picture, proposals, campaign_pictures(instance)), encoding="utf-8")
+    campaigns: dict[str, str] | str
+    try:
+        campaigns = campaign_pictures(instance)
+    except (DagsterError, SQLAlchemyError, sqlite3.Error) as error:
+        # Another process may hold Dagster's storage; the run and the rest of the page do not hang on it.
+        campaigns = f"The pictures could not be read: {error}"
+        print(campaigns)
+    file.write_text(render_report(summary, picture, proposals, campaigns), encoding="utf-8")
     return file
 
 
@@ -71,7 +80,7 @@ def render_report(
     summary: Mapping[str, Any],
     picture: bytes | None,
     proposals: Sequence[Mapping[str, Any]] = (),
-    campaigns: Mapping[str, str] | None = None,
+    campaigns: Mapping[str, str] | str | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -79,7 +88,7 @@ def render_report(
         summary: From `run_summary`.
         picture: The evaluation as PNG; None if nobody could be evaluated.
         proposals: Rows of `marketing.campaign_proposal` to show, best first.
-        campaigns: From `campaign_pictures`.
+        campaigns: From `campaign_pictures`, or why there are none.
     """
     made = summary["publication"]
     parts = [
@@ -133,7 +142,11 @@ def render_report(
         parts.append("<h3>Rows</h3>" + _table(("table", "rows"), sorted(made["rows"].items())))
     if campaigns:
         parts.append("<h2>Campaigns, as last measured</h2>")
-        parts.extend(f'<p><img alt="{escape(shows)}" src="{url}"></p>' for shows, url in campaigns.items())
+        parts.extend(
+            [f"<p>{escape(campaigns)}</p>"]
+            if isinstance(campaigns, str)
+            else (f'<p><img alt="{escape(shows)}" src="{url}"></p>' for shows, url in campaigns.items())
+        )
     parts.append(f"<h2>Time</h2><p>{summary['seconds']:,.1f} s in all.</p>")
     parts.append(_table(("step", "seconds"), summary["step_seconds"].items()))
     parts.append(f"<p>Everything the steps printed: {escape(Path(summary['log']).name)}, beside this file.</p>")

@@ -136,6 +136,42 @@ def pair_moments(
     )
 
 
+def pair_moments_of_sums(
+    people: NDArray[np.int64],
+    y: NDArray[np.int64],
+    x: NDArray[np.int64],
+    y_squared: NDArray[np.int64],
+    x_squared: NDArray[np.int64],
+    y_by_x: NDArray[np.int64],
+) -> PairMoments:
+    """Moments of two counts of the people of one arm by cell, from sums over people: the same as `pair_moments` of the counts.
+
+    Sums of whole numbers are exact, so that nothing is lost where a variance is small beside its mean.
+
+    Args:
+        people: Number of people, shape (cells,); times any sum of products less than 2^63.
+        y: Sum of the outcome or numerator over people, same shape.
+        x: Sum of the covariate or denominator, same shape.
+        y_squared: Sum of the squares of the one, same shape.
+        x_squared: Sum of the squares of the other, same shape.
+        y_by_x: Sum of their products, same shape.
+    """
+
+    def mean(total: NDArray[np.int64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(total / people)
+
+    def covariance(one: NDArray[np.int64], other: NDArray[np.int64], product: NDArray[np.int64]) -> NDArray[np.float64]:
+        spread = people * product - one * other
+        return np.where(people > 1, spread / np.maximum(people * (people - 1), 1), np.nan)
+
+    return PairMoments(
+        Moments(people, mean(y), covariance(y, y, y_squared)),
+        Moments(people, mean(x), covariance(x, x, x_squared)),
+        covariance(y, x, y_by_x),
+    )
+
+
 def difference_of_means(
     control: Moments, treatment: Moments, *, level: float = 0.95, variance: Literal["own", "pooled"] = "own"
 ) -> Lift:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.campaigns.attribution import attribute
-from models_ml.campaigns.means import mean_of_rows, pair_moments
+from models_ml.campaigns.means import mean_of_rows, pair_moments, pair_moments_of_sums
 from models_ml.campaigns.planning import detectable_difference_of_shares
 from models_ml.campaigns.posterior import BetaPrior, measured_rates
 from models_ml.campaigns.proportions import share_of_rows
@@ -241,6 +241,7 @@ members as (
         exposures.exposure_key,
         list(memberships.segment_key order by memberships.segment_key) as segment_keys
     from core.fct_exposure as exposures
+    anti join priced on exposures.exposure_key = priced.exposure_key
     inner join marketing.known_membership as memberships on exposures.user_key = memberships.user_key
     where exposures.arm = 'treatment' and {was_member("exposures.shown_at")}
     group by all
@@ -304,22 +305,10 @@ group by all
 order by exposures.campaign_key, exposures.user_key
 """
 
-_SHOWN_DAYS = f"""
+# What an exposure brought in the currency of its campaign, and the contacts that count: each from its day on, shown or not.
+_BROUGHT_AND_PROMISED = f"""
 with runs as (
     select as_of from raw.run
-),
-
-promises as (
-    select
-        contacts.campaign_key,
-        contacts.contact_date as date,
-        count(*) as contacts_promised,
-        {exact_sum("contacts.cost")} as cost
-    from marketing.past_contact as contacts
-    inner join campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
-    cross join runs
-    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
-    group by all
 ),
 
 credits as (
@@ -329,6 +318,32 @@ credits as (
     from credit as credits
     inner join campaign as campaigns
         on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
+    group by all
+),
+
+promised as (
+    select
+        contacts.campaign_key,
+        contacts.contact_date,
+        contacts.channel,
+        contacts.segment_keys,
+        contacts.user_key,
+        contacts.cost
+    from marketing.past_contact as contacts
+    inner join campaign as campaigns on contacts.campaign_key = campaigns.campaign_key
+    cross join runs
+    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
+),
+"""
+
+_SHOWN_DAYS = f"""{_BROUGHT_AND_PROMISED}
+promises as (
+    select
+        campaign_key,
+        contact_date as date,
+        count(*) as contacts_promised,
+        {exact_sum("cost")} as cost
+    from promised
     group by all
 ),
 
@@ -550,22 +565,7 @@ order by cells.kind, cells.segment_key
 """
 
 # What was shown and what contacts cost, by each scope that a person and campaign are in; money of one currency.
-_REACH_BY_PERSON = f"""
-with runs as (
-    select as_of from raw.run
-),
-
-credits as (
-    select
-        credits.exposure_key,
-        {exact_sum("credits.linear * credits.amount")} as revenue
-    from credit as credits
-    inner join campaign as campaigns
-        on credits.campaign_key = campaigns.campaign_key and credits.currency = campaigns.currency
-    group by all
-),
-
--- What a contact costs counts from its day on, shown or not.
+_REACH = f"""{_BROUGHT_AND_PROMISED}
 parts as (
     select
         exposures.campaign_key,
@@ -581,23 +581,26 @@ parts as (
     left join credits on exposures.exposure_key = credits.exposure_key
     union all
     select
-        contacts.campaign_key,
-        contacts.channel,
-        contacts.segment_keys,
-        contacts.user_key,
+        campaign_key,
+        channel,
+        segment_keys,
+        user_key,
         0,
         0,
         0,
         null,
-        contacts.cost
-    from marketing.past_contact as contacts
-    cross join runs
-    where contacts.arm = 'treatment' and contacts.not_before <= runs.as_of and contacts.decided_at < runs.as_of
+        cost
+    from promised
 ),
 
 scoped as (
     select
-        parts.*,
+        parts.user_key,
+        parts.exposures,
+        parts.clicks,
+        parts.conversions,
+        parts.revenue,
+        parts.cost,
         campaigns.currency,
         unnest(
             [
@@ -614,23 +617,39 @@ scoped as (
         )
     from parts
     inner join campaign as campaigns on parts.campaign_key = campaigns.campaign_key
+),
+
+people as (
+    select
+        scope,
+        scope_value,
+        currency,
+        sum(exposures) as exposures,
+        sum(clicks) as clicks,
+        sum(conversions) as conversions,
+        {exact_sum("revenue")} as revenue,
+        {exact_sum("cost")} as cost
+    from scoped
+    where scope_value is not null
+    group by scope, scope_value, currency, user_key
 )
 
 select
-    dense_rank() over (order by scope, scope_value, currency) - 1 as cell,
     scope,
     scope_value,
     currency,
-    user_key,
-    cast(sum(exposures) as double) as exposures,
-    cast(sum(clicks) as double) as clicks,
-    cast(sum(conversions) as double) as conversions,
+    cast(sum(exposures) as bigint) as exposures,
+    count(*) filter (where exposures > 0) as people,
+    cast(sum(clicks) as bigint) as clicks,
+    cast(sum(conversions) as bigint) as conversions,
     if(currency is null, null, coalesce({exact_sum("revenue")}, 0)) as revenue,
-    coalesce({exact_sum("cost")}, 0) as cost
-from scoped
-where scope_value is not null
-group by scope, scope_value, currency, user_key
-order by cell, user_key
+    coalesce({exact_sum("cost")}, 0) as cost,
+    cast(sum(exposures * exposures) as bigint) as exposures_squared,
+    cast(sum(clicks * clicks) as bigint) as clicks_squared,
+    cast(sum(clicks * exposures) as bigint) as clicks_by_exposures
+from people
+group by scope, scope_value, currency
+order by scope, scope_value, currency
 """
 
 
@@ -677,7 +696,7 @@ def measure(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Measured:
                 totals = connection.execute(_TOTALS).to_arrow_table()
             with registered(connection, total=totals):
                 people = connection.execute(_BY_PERSON).to_arrow_table()
-            reach = connection.execute(_REACH_BY_PERSON).to_arrow_table()
+            reach = connection.execute(_REACH).to_arrow_table()
             cells = connection.execute(
                 _CELLS,
                 {
@@ -811,29 +830,16 @@ def _answers(campaign_keys: list[str], people: pa.Table) -> Iterator[dict[str, f
     yield from pa.table(columns).to_pylist()
 
 
-def _reach(people: pa.Table) -> pa.Table:
-    """Rows of `_REACH_BY_PERSON` added up over people."""
-    cell = whole_numbers(people, "cell")
-    first = np.flatnonzero(np.diff(cell, prepend=-1))
-    exposures, clicks = numbers(people, "exposures"), numbers(people, "clicks")
-    shown = exposures > 0
-    rate = share_of_rows(pair_moments(clicks[shown], exposures[shown], cell[shown], len(first)))
-    found = people.select(["scope", "scope_value", "currency"]).take(pa.array(first))
-    counted = {
-        name: np.bincount(cell, numbers(people, name), len(first)) for name in ("conversions", "revenue", "cost")
-    }
-    for name, values in (
-        ("exposures", np.bincount(cell, exposures, len(first))),
-        ("people", np.bincount(cell, shown, len(first))),
-        ("clicks", np.bincount(cell, clicks, len(first))),
-        *(
-            (f"click_rate{end}", getattr(rate, part))
-            for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
-        ),
-        *counted.items(),
-    ):
-        found = found.append_column(name, pa.array(values, from_pandas=True))
-    return found.select(_REACH_SCHEMA.names).cast(_REACH_SCHEMA)
+def _reach(cells: pa.Table) -> pa.Table:
+    """Rows of `_REACH` with the share that was clicked, by people."""
+    people, clicks, exposures, *products = (
+        whole_numbers(cells, name)
+        for name in ("people", "clicks", "exposures", "clicks_squared", "exposures_squared", "clicks_by_exposures")
+    )
+    rate = share_of_rows(pair_moments_of_sums(people, clicks, exposures, *products))
+    for end, part in (("", "value"), ("_low", "low"), ("_high", "high")):
+        cells = cells.append_column(f"click_rate{end}", pa.array(getattr(rate, part), from_pandas=True))
+    return cells.select(_REACH_SCHEMA.names).cast(_REACH_SCHEMA)
 
 
 def _return_on_cost(row: dict[str, Any]) -> float | None:

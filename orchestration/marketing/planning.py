@@ -66,6 +66,8 @@ MANY_ROWS, MOST_ROWS = 300_000, 4_000_000
 _ROWS_OF_PROGRAMMES, _LEAST_SAMPLE = 60_000, 1_000
 # How often more people are asked for where a minimum was reached with the held-out only, and how many times as many are looked at.
 _ASKED_AGAIN, _SPARE_OF_REACH = 3, 4
+# Share of a minimum that has to be missing for that.
+_WORTH_ASKING = 0.01
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
@@ -503,7 +505,8 @@ class _Planner:
         """Solves a problem so that the minimum reach is met by contacts that are delivered.
 
         The choice knows no arms, so that more people are asked for than are to be contacted, by the share of the held-out among
-        them; and again, by what is still short. What other limits forbid is not asked for again.
+        them; and again, by what is still short, while that is 1 % of what is left to reach or more. Each time the whole problem
+        is solved anew, and the plans of the next days ask for what is less. What other limits forbid is not asked for again.
 
         Args:
             problem: Without a minimum reach.
@@ -533,7 +536,9 @@ class _Planner:
             allocation = allocate(problem, config)
             chosen = allocation.chosen
             short = np.maximum(left - count(chosen[delivered[chosen]]), 0)
-            short[(allocation.missing_reach > 0) | (asked >= np.maximum(left, there))] = 0
+            short[
+                (allocation.missing_reach > 0) | (asked >= np.maximum(left, there)) | (short < _WORTH_ASKING * left)
+            ] = 0
             if not short.any():
                 break
         return problem, allocation

@@ -20,6 +20,10 @@ CHECKS = (
     "nobody_is_handed_over_after_an_answer",
     "nobody_is_handed_over_in_both_arms",
 )
+KNOWN = {
+    "campaign_key": {"every_contact_of_the_plan_has_a_campaign", "campaigns_of_the_plan_are_known"},
+    "item_key": {"items_of_the_plan_are_known"},
+}
 WARNING = "caps_name_a_channel_that_is_used"
 
 _TABLES = """
@@ -33,6 +37,7 @@ create table intermediate.int_account__contactable
     (user_key varchar, platform varchar, is_contactable boolean, since timestamp);
 create table core.dim_campaign
     (campaign_key varchar, channel varchar, frequency_cap integer, frequency_window_days integer);
+create table core.dim_item as select 'film:1' as item_key;
 create table core.fct_exposure
     (campaign_key varchar, user_key varchar, arm varchar, channel varchar, shown_at timestamp);
 create table core.fct_response
@@ -41,8 +46,8 @@ create table marketing.decided_plan as select 'now' as plan_id;
 create table marketing.campaign_plan (campaign_key varchar, state varchar);
 create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
 create table marketing.contact
-    (contact_key varchar, plan_id varchar, campaign_key varchar, user_key varchar, platform varchar, channel varchar,
-    contact_date date, arm varchar, status varchar, decided_at timestamp);
+    (contact_key varchar, plan_id varchar, campaign_key varchar, user_key varchar, item_key varchar, platform varchar,
+    channel varchar, contact_date date, arm varchar, status varchar, decided_at timestamp);
 insert into core.dim_campaign values ('spring', 'email', 2, 7), ('autumn', 'email', null, null), ('quiz', null, null, null);
 insert into marketing.campaign_plan values ('spring', 'planned'), ('autumn', 'planned'), ('quiz', 'ended');
 insert into seeds.campaign_limits values
@@ -77,6 +82,7 @@ class Contacts:
             "plan_id": f"before {-days}" if days else "now",
             "campaign_key": campaign,
             "user_key": user,
+            "item_key": "film:1",
             "platform": "film",
             "channel": "email",
             "contact_date": DAY + timedelta(days=days),
@@ -97,10 +103,11 @@ class Contacts:
 def checks(dbt: Dbt, fresh_raw: Callable[[], RawSchema]) -> dict[str, str]:
     """The SQL of each check."""
     fresh_raw()
-    ran = dbt("compile", "--select", *CHECKS, WARNING)
+    names = {*CHECKS, *set().union(*KNOWN.values()), WARNING}
+    ran = dbt("compile", "--select", *names)
     assert ran.succeeded, ran.output
-    folder = dbt.target / "compiled" / "zhiying" / "tests"
-    return {path.stem: path.read_text() for path in folder.rglob("*.sql") if path.stem in {*CHECKS, WARNING}}
+    folder = dbt.target / "compiled" / "zhiying"
+    return {path.stem: path.read_text() for path in folder.rglob("*.sql") if path.stem in names}
 
 
 @pytest.fixture
@@ -213,6 +220,20 @@ def test_a_person_in_both_arms_is_caught(made: Contacts, failed: Callable[[], se
         "core.fct_exposure", campaign_key="spring", user_key="ann", arm="treatment", shown_at=NOW - timedelta(days=60)
     )
     assert failed() == set()
+
+
+@pytest.mark.parametrize("column", ["campaign_key", "item_key"])
+def test_only_what_the_present_plan_contacts_for_has_to_be_known_still(
+    made: Contacts, checks: dict[str, str], column: str
+) -> None:
+    def failed() -> set[str]:
+        names = set().union(*KNOWN.values())
+        return {name for name in names if made.connection.execute(checks[name]).fetchall()}
+
+    made.contact("dan", "spring", days=-2, **{column: "gone"})
+    assert failed() == set()
+    made.contact("dan", "spring", **{column: "gone"})
+    assert failed() == KNOWN[column]
 
 
 def test_a_cap_for_a_channel_that_nobody_uses_is_warned_of(checks: dict[str, str], made: Contacts) -> None:

@@ -430,6 +430,9 @@ def test_while_a_campaign_is_measured_it_is_shown_with_the_intervals_of_all_look
     assert "Result so far, in brackets 95 % intervals that hold whenever they are read" in lines
     assert "  lift          +10.52 percentage points (-1.00 to +21.00): 13.28% convert, of the held out 2.76%" in lines
     assert "  caused        174 conversions (-17 to 348) and 2,766 USD of revenue (-2,648 to 8,110)" in lines
+    assert campaign(home, "show", "old", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["conversion"]["method"], document["conversion"]["ci_low"]) == ("sequential", -0.01)
     assert campaign(home, "list", "--json") == 0
     listed = {one["campaign_key"]: one["verdict_basis"] for one in json.loads(capsys.readouterr().out)}
     assert listed == {"old": "sequential", "now": None, "seen": None}
@@ -573,11 +576,61 @@ def test_machines_get_json(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert campaign(home, "show", "old", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["result"] == RESULT
-    assert document["conversion"]["control"] == 0.0276
+    assert (document["conversion"]["method"], document["conversion"]["control"]) == ("newcombe", 0.0276)
     assert (document["plan"]["spent"], document["brief"]["kind"]) == (99.5, "cross_ad")
 
 
-def test_a_publication_of_before_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("call_of", [("propose",), ("end", "old")])
+def test_a_publication_of_before_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], call_of: tuple[str, ...]
+) -> None:
     publish_sample(tmp_path / "home")
-    assert campaign(tmp_path / "home", "propose") == 2
-    assert "zhiying run" in capsys.readouterr().err
+    (tmp_path / "home" / "landing").mkdir()
+    assert campaign(tmp_path / "home", *call_of) == 2
+    error = capsys.readouterr().err
+    assert "zhiying run" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "core.dim_campaign",
+        "core.dim_item",
+        *(
+            f"marketing.{name}"
+            for name in (
+                "campaign_plan", "campaign_proposal", "campaign_result", "eligibility", "lift", "plan", "segment"
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_publication_that_lacks_any_column_is_read_or_refused_in_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], table: str
+) -> None:
+    change(home, "marketing.campaign_plan", "now", **PLANNED, competes_with=[])
+    file = PublicationStore(home / "published").current_file
+    with duckdb.connect(str(file)) as connection:
+        columns = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
+    # The first is refused for whatever any of them reads.
+    calls = (
+        ("propose",), ("list",), ("show", "old"), ("show", "now"), ("show", "old", "--json"), ("show", "p-1a2b3c4d"),
+        ("approve", "p-1a2b3c4d", "--again", "--segment", "lifecycle:film:active"),
+    )  # fmt: skip
+    refused = set()
+    for column in columns:
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f'alter table {table} rename column "{column}" to earlier')
+        for call_of in calls:
+            status, error = campaign(home, *call_of), capsys.readouterr().err
+            if (
+                status == 2
+                and "made by an earlier version; run `zhiying run` first" in error
+                and error.count("\n") == 1
+            ):
+                refused.add(column)
+                break
+            assert (status, error) == (0, ""), (column, call_of)
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f'alter table {table} rename column earlier to "{column}"')
+    assert refused

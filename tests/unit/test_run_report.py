@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 
 from orchestration.marketing import charts
@@ -119,6 +120,19 @@ def test_a_page_holds_the_newest_pictures_of_campaigns_that_there_are(tmp_path: 
         ("How far campaigns reach", b"reach"),
         ("Whom contact moves", b"qini"),
     ]
+
+
+def test_a_page_whose_pictures_cannot_be_read_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for table in ("measured_result", "measured_day"):
+            instance.report_runless_asset_event(AssetMaterialization(["marketing", table]))
+        (storage,) = tmp_path.rglob("index.db")
+        for file in storage.parent.glob("index.db*"):
+            file.write_bytes(b"no database" * 1000)
+        page = write_report(tmp_path / "run.html", {**SUMMARY, "publication": None}, instance).read_text()
+    assert "<h2>Campaigns, as last measured</h2><p>The pictures could not be read: " in page
+    assert "recommendations__models" in page
+    assert "The pictures could not be read: " in capsys.readouterr().out
 
 
 def test_a_page_shows_proposed_campaigns_as_rows_to_copy() -> None:

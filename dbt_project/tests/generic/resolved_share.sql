@@ -4,11 +4,16 @@
 -#}
 {% test resolved_share(model, column, to, field, min_share=1.0) %}
 
-with resolved as (
+-- With a condition the model is a subquery that has an alias.
+with child as (
+    select {{ column }} from {{ model }}
+),
+
+resolved as (
     select
         count(*) as row_count,
         count(parent.found_key) as resolved_count
-    from {{ model }} as child
+    from child
     left join (
         select distinct {{ field }} as found_key
         from {{ to }}

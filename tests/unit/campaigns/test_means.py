@@ -7,7 +7,15 @@ from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from models_ml.campaigns import means
-from models_ml.campaigns.means import Moments, cuped, difference_of_means, difference_of_ratios, moments, pair_moments
+from models_ml.campaigns.means import (
+    Moments,
+    cuped,
+    difference_of_means,
+    difference_of_ratios,
+    moments,
+    pair_moments,
+    pair_moments_of_sums,
+)
 
 VALUES = arrays(np.float64, st.integers(2, 30), elements=st.floats(-100, 100).map(lambda value: round(value, 3)))
 
@@ -33,6 +41,22 @@ def test_moments_are_those_of_numpy_cell_by_cell():
         assert found.x.mean[one] == pytest.approx(x[cell == one].mean())
     assert np.isnan(found.y.mean[7:]).all()
     np.testing.assert_array_equal(moments(y, cell, 9).variance, found.y.variance)
+
+
+def test_moments_of_counts_follow_from_their_sums():
+    random = np.random.default_rng(0)
+    x, cell = random.integers(10**6, 10**6 + 5, 500), random.integers(0, 7, 500)
+    y = random.binomial(x, 0.3)
+    # One person alone, nobody, and two who are alike.
+    x, y, cell = np.append(x, [3, 2, 2]), np.append(y, [1, 1, 1]), np.append(cell, [7, 9, 9])
+    whole = [np.bincount(cell, weights, 10).astype(np.int64) for weights in (None, y, x, y * y, x * x, y * x)]
+    found, expected = pair_moments_of_sums(*whole), pair_moments(y.astype(float), x.astype(float), cell, 10)
+    for one, other in ((found.y, expected.y), (found.x, expected.x)):
+        np.testing.assert_array_equal(one.people, other.people)
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)
+        np.testing.assert_allclose(one.variance, other.variance, rtol=1e-9)
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=1e-9)
+    assert found.x.variance[9] == 0
 
 
 def test_welch_is_that_of_scipy_and_of_statsmodels():

@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from models_ml.campaigns.means import pair_moments
+from models_ml.campaigns.proportions import share_of_rows
 from models_ml.campaigns.valuation import KINDS
 from orchestration.marketing.measuring import write_measurement
 from tests.unit.marketing.measured_world import AS_OF, START, World, names
@@ -601,6 +604,37 @@ def test_what_was_shown_answered_and_spent_is_told_by_kind_channel_and_segment(w
     assert found["all", "all", "EUR"] == (1, 1, 0, 0, 0.5)
     results = world.measure().result.to_pylist()
     assert sum(row["cost"] for row in results) == sum(row["cost"] for row in rows if row["scope"] == "campaign")
+
+
+def test_how_many_click_is_told_by_people_of_each_scope(world: World) -> None:
+    random = np.random.default_rng(3)
+    # Clicks and exposures of each person.
+    shown: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
+    world.people(*names("p", 12))
+    for place, campaign_key in enumerate(("spring", "autumn")):
+        world.campaign(campaign_key, kind=("cross_ad", "interactive")[place])
+        for user in names("p", 12)[place:]:
+            exposures = world.exposed(campaign_key, [user] * int(random.integers(0, 4)), day=5)
+            clicked = [key for key in exposures if random.random() < 0.5]
+            for key in clicked:
+                world.answer(key, "click", day=6)
+            # Of those to whom nothing was shown there is a contact.
+            world.contact(campaign_key, user, arm="treatment", segment_keys=["all of them"])
+            for scope in (("all", "all"), ("campaign", campaign_key), ("channel", "email")):
+                before = shown.setdefault(scope, {}).get(user, (0, 0))
+                shown[scope][user] = (before[0] + len(clicked), before[1] + len(exposures))
+    found = {(row["scope"], row["scope_value"]): row for row in world.measure().reach.to_pylist()}
+    for scope, people in shown.items():
+        clicks, exposures = np.array([one for one in people.values() if one[1]], float).T
+        expected = share_of_rows(pair_moments(clicks, exposures, np.zeros(len(clicks), int), 1))
+        row = found[scope]
+        assert (row["people"], row["exposures"], row["clicks"]) == (len(clicks), exposures.sum(), clicks.sum())
+        assert (row["click_rate"], row["click_rate_low"], row["click_rate_high"]) == pytest.approx(
+            (expected.value[0], expected.low[0], expected.high[0]), rel=1e-12
+        )
+        assert exposures.max() > 1
+    unseen = found["segment", "all of them"]
+    assert (unseen["people"], unseen["exposures"], unseen["click_rate"], unseen["cost"]) == (0, 0, None, 23 * 0.25)
 
 
 def test_a_campaign_that_is_only_mentioned_has_a_result_without_money(world: World) -> None:

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models_ml.campaigns.allocation import Allocation, AllocationConfig, allocate
+from models_ml.campaigns.allocation_problem import Candidates, Limits, Problem
 from models_ml.campaigns.holdout import held_out
 from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, QiniScore
 from models_ml.campaigns.sample_ratio import sample_ratio
@@ -598,6 +601,40 @@ class TestLimits:
         ).fetchall()
         # The held-out are chosen by the same rule, so that about as many of them were asked for.
         assert ghosts[0][0] == pytest.approx(len(reached[0]) * out.mean() / (1 - out.mean()), abs=6)
+
+    @pytest.mark.parametrize(
+        ("left", "held_out_first", "solved", "reached"), [(400, 10, 2, 401), (400, 6, 1, 397), (40, 2, 2, 41)]
+    )
+    def test_a_problem_is_solved_again_only_for_a_hundredth_of_a_minimum_reach_or_more(
+        self, monkeypatch: pytest.MonkeyPatch, left: int, held_out_first: int, solved: int, reached: int
+    ) -> None:
+        # No contact is worth anything; of those that cost least to make, which are chosen first, some are not delivered.
+        everyone = np.arange(1000)
+        delivered = everyone >= held_out_first
+        nothing = np.zeros(len(everyone), np.int64)
+        problem = Problem(
+            people=len(everyone),
+            days=1,
+            channels=1,
+            candidates=Candidates(
+                person=everyone, campaign=nothing, item=nothing, day=nothing, channel=nothing,
+                value=-1 - everyone / 1000, cost=np.ones(len(everyone)),
+            ),
+            limits=Limits(budget=np.array([np.inf])),
+        )  # fmt: skip
+        asked: list[int] = []
+
+        def counted(problem: Problem, config: AllocationConfig) -> Allocation:
+            assert problem.limits.minimum_reach is not None
+            asked.extend(problem.limits.minimum_reach.tolist())
+            return allocate(problem, config)
+
+        monkeypatch.setattr(planning, "allocate", counted)
+        planner: Any = SimpleNamespace(
+            _left_to_reach=lambda: np.array([left]), reach_keys=["value:joined:lapsed"], segment=nothing
+        )
+        _, found = planning._Planner._allocate(planner, problem, AllocationConfig(), everyone, delivered)
+        assert (len(asked), delivered[found.chosen].sum()) == (solved, reached), asked
 
     def test_a_minimum_reach_with_a_window_is_asked_for_again_once_that_is_over(
         self, world: SmallWorld, tmp_path: Path
