@@ -79,7 +79,7 @@ def total_day_budgets(
     """
     taken = np.array(spent, np.float64)
     allowed = np.zeros(len(free))
-    for day in np.flatnonzero(free):
+    for day in map(int, np.flatnonzero(free)):
         windows = [taken[end : end + window_days].sum() for end in range(day, min(day + window_days, len(free)))]
         room = amount - max(windows)
         allowed[day] = max(min(room, max((1 + slack) * amount / window_days, least)), 0.0)
