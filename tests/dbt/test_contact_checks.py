@@ -215,6 +215,20 @@ def test_a_person_in_both_arms_is_caught(made: Contacts, failed: Callable[[], se
     assert failed() == set()
 
 
+@pytest.mark.parametrize(("arm", "is_caught"), [("treatment", False), ("control", True)])
+def test_who_was_shown_a_contact_before_their_account_was_parted_from_another_is_in_its_arm(
+    made: Contacts, failed: Callable[[], set[str]], arm: str, is_caught: bool
+) -> None:
+    # Handed over for ann nine days ago; the account that it was shown to is dan's now.
+    at = NOW - timedelta(days=8)
+    made.insert("core.fct_exposure", campaign_key="spring", user_key="dan", arm="treatment", shown_at=at)
+    code = "eligible" if arm == "treatment" else "campaign_holdout"
+    made.insert("marketing.eligibility", campaign_key="spring", user_key="dan", code=code)
+    made.insert("intermediate.int_account__contactable", user_key="dan", platform="film", is_contactable=True)
+    made.contact("dan", "spring", arm=arm)
+    assert failed() == ({"nobody_is_handed_over_in_both_arms"} if is_caught else set())
+
+
 def test_a_cap_for_a_channel_that_nobody_uses_is_warned_of(checks: dict[str, str], made: Contacts) -> None:
     warned = checks[WARNING]
     assert made.connection.execute(warned).fetchall() == []
