@@ -28,7 +28,8 @@ create schema marketing;
 create table raw.run as select timestamp '2026-03-01 12:00:00' as as_of;
 create table seeds.campaign_limits
     (limit_id varchar, limit_kind varchar, channel varchar, amount double, window_days integer, is_active boolean);
-create table staging.stg_marketing__responses (exposure_key varchar, response_type varchar, occurred_at timestamp);
+create table staging.stg_marketing__responses
+    (response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp);
 create table intermediate.int_account__contactable
     (user_key varchar, platform varchar, is_contactable boolean, since timestamp);
 create table core.dim_campaign
@@ -36,7 +37,7 @@ create table core.dim_campaign
 create table core.fct_exposure
     (campaign_key varchar, user_key varchar, arm varchar, channel varchar, shown_at timestamp);
 create table core.fct_response
-    (campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
+    (response_key varchar, campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
 create table marketing.decided_plan as select 'now' as plan_id;
 create table marketing.campaign_plan (campaign_key varchar, state varchar);
 create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
@@ -87,10 +88,12 @@ class Contacts:
         self.insert("marketing.contact", **row)
         return str(row["contact_key"])
 
-    def answer(self, contact_key: str, response_type: str, at: datetime) -> None:
-        """An answer whose exposure has not arrived."""
+    def answer(self, contact_key: str, response_type: str, at: datetime) -> str:
+        """An answer whose exposure has not arrived; its key is that of the exposure."""
         key = md5(contact_key.encode(), usedforsecurity=False).hexdigest()
-        self.insert("staging.stg_marketing__responses", exposure_key=key, response_type=response_type, occurred_at=at)
+        about = {"response_key": key, "exposure_key": key, "response_type": response_type, "occurred_at": at}
+        self.insert("staging.stg_marketing__responses", **about)
+        return key
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +206,18 @@ def test_a_contact_after_an_unsubscription_whose_exposure_has_not_arrived_is_cau
     made.connection.execute("update intermediate.int_account__contactable set since = ?", [since])
     made.answer("spring|ann|-9", "unsubscribe", NOW - timedelta(days=3))
     assert failed() == ({"handed_over_contacts_are_permitted"} if is_caught else set())
+
+
+@pytest.mark.parametrize("response_type", ["dismiss", "unsubscribe"])
+def test_an_answer_whose_exposure_turned_out_to_be_another_persons_forbids_nothing(
+    made: Contacts, failed: Callable[[], set[str]], response_type: str
+) -> None:
+    key = made.answer("spring|ann|-9", response_type, NOW - timedelta(days=3))
+    assert failed()
+    # The account that was shown it and answered is dan's since a link was corrected.
+    about = {"campaign_key": "spring", "user_key": "dan", "occurred_at": NOW - timedelta(days=3)}
+    made.insert("core.fct_response", response_key=key, response_type=response_type, **about)
+    assert failed() == set()
 
 
 def test_a_person_in_both_arms_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:
