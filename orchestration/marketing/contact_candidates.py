@@ -23,7 +23,7 @@ from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.answers import ANSWERS, PERMISSION
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
-from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
+from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, LOTS, MOSTLY_ANSWERED_DAYS
 from orchestration.resources.warehouse import registered
 from orchestration.sql import exact_sum, has_relation
 
@@ -321,19 +321,10 @@ qualify row_number() over (partition by pair order by times, place, score desc, 
 order by pair, times, place, score desc, item
 """
 
-# What is delivered as the propensity of an exposure is that of the item too, of a control that of being left alone. So what other
-# systems held out is only known to be a lot where all of a campaign's controls were delivered with the same one.
 _SETTLED = f"""
 with {_PROMISED},
 
-lots as (
-    select campaign_key, 1 - max(propensity) as propensity
-    from delivered
-    where arm = 'control'
-    group by campaign_key
-    having count(*) = count(propensity) and max(propensity) - min(propensity) < 1e-9
-        and min(propensity) > 0 and max(propensity) < 1
-),
+lots as ({LOTS}),
 
 -- Whoever was shown what was handed over for another is in the arm that was drawn for that one.
 draws as (
