@@ -455,7 +455,7 @@ order by contacts.contact
 """
 
 # Purchases alone count as conversions, since those of held-out people are delivered as no response.
-_HISTORY = """
+_HISTORY = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -510,7 +510,7 @@ converted as (
 dismissed as (
     select contacts.contact_key, count(*) as dismissals
     from contacts
-    inner join core.fct_response as responses
+    inner join ({ANSWERS}) as responses
         on contacts.user_key = responses.user_key
         and responses.response_type = 'dismiss'
         and responses.occurred_at > contacts.decided_at - to_days($history)
