@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.marketing.campaign_briefs import FREQUENCY_CAP, FREQUENCY_WINDOW_DAYS, NO_CHANNEL
 from tests.dbt.invocation import Dbt
 from tests.dbt.raw_schema import RawSchema
 
@@ -172,6 +173,31 @@ def test_a_contact_beyond_a_cap_is_caught(
         made.contact("ann", campaign, days=day, **about)
     found = made.connection.execute(checks["handed_over_contacts_keep_to_the_caps"]).fetchall()
     assert {(row[0], row[1]) for row in found} == {(cap, "ann") for cap in caps}
+
+
+def test_what_a_brief_leaves_open_is_held_against_contacts_as_the_plan_fills_it_in(
+    made: Contacts, checks: dict[str, str]
+) -> None:
+    def caught() -> set[tuple[str, str]]:
+        found = made.connection.execute(checks["handed_over_contacts_keep_to_the_caps"]).fetchall()
+        return {(row[0], row[1]) for row in found}
+
+    # Ben's campaign says nothing of caps: as many as may be in a window and one just before it, then one more in it.
+    made.connection.execute("delete from seeds.campaign_limits")
+    for day in range(1, FREQUENCY_CAP):
+        made.contact("ben", "autumn", days=-day)
+    made.contact("ben", "autumn", days=-FREQUENCY_WINDOW_DAYS)
+    assert caught() == set()
+    made.contact("ben", "autumn", days=1 - FREQUENCY_WINDOW_DAYS)
+    assert ("frequency_cap", "ben") in caught()
+    # A campaign without a channel counts by the name that stands for none.
+    made.insert(
+        "seeds.campaign_limits", limit_id="none", limit_kind="contact_cap", channel=NO_CHANNEL, amount=0, is_active=True
+    )
+    assert ("none", "dan") not in caught()
+    made.connection.execute("update marketing.campaign_plan set state = 'planned'")
+    made.contact("dan", "quiz")
+    assert ("none", "dan") in caught()
 
 
 def test_a_second_contact_by_a_channel_on_a_day_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:

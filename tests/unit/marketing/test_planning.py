@@ -365,6 +365,18 @@ class TestProblems:
         assert campaign(plan, "runs")["state"] == "planned"
         assert "give budget, cost and value in USD" in campaign(plan, "new")["problem"]
 
+    def test_of_currencies_of_as_many_running_campaigns_it_is_that_of_the_latest_contact(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        for name, currency, day in (("euros", "EUR", 1), ("dollars", "USD", 2)):
+            world.campaign(name, currency=currency)
+            hand(world, f"of {day}", name, "u000", date(2026, 2, day))
+        assert rows(planned(world, tmp_path), "plan")[0]["currency"] == "USD"
+        for name in ("new", "newer"):
+            world.campaign(name, currency="EUR", channel=name)
+        assert rows(planned(world, tmp_path), "plan")[0]["currency"] == "USD"
+
     def test_items_say_what_a_conversion_is_worth_where_the_brief_does_not(
         self, world: SmallWorld, tmp_path: Path
     ) -> None:
