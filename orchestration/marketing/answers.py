@@ -5,7 +5,8 @@ Holds the SQL for both. A channel may deliver answers today and exposures tomorr
 handed over is its key, so that the ledger says at once who answers.
 """
 
-# Answers to contacts of the ledger whose exposure has not arrived.
+# Answers to contacts of the ledger whose exposure has not arrived; the checks on what is handed over have the same in dbt
+# (`waiting_answers`), over published contacts.
 _WAITING = """
     select
         contacts.campaign_key,

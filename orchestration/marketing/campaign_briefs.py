@@ -85,10 +85,11 @@ order by campaigns.campaign_key
 
 
 _RUNNING = """
-select distinct contacts.campaign_key
+select contacts.campaign_key, max(contacts.decided_at) as last_decided_at
 from marketing.past_contact as contacts
 cross join raw.run as runs
 where contacts.decided_at <= runs.as_of
+group by contacts.campaign_key
 """
 
 
@@ -187,9 +188,9 @@ def campaign_days(first: date, last: date, time_zone: str) -> dict[str, str]:
 def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -> Briefs:
     """Reads every campaign and says which of them can be planned.
 
-    A plan is in one currency: that of most campaigns that run, which are those with contacts handed over before; else of most that
-    could be planned, and of several the first in the alphabet. So no new campaign stops one that runs. One bad brief is refused
-    with a sentence and stops no other.
+    A plan is in one currency: that of most campaigns that run, which are those with contacts handed over before, and of several the
+    one that contacted last; else of most that could be planned, and of several the first in the alphabet. So no new campaign stops
+    one that runs. One bad brief is refused with a sentence and stops no other.
 
     Args:
         connection: Reader of the build file.
@@ -202,17 +203,21 @@ def read_briefs(connection: duckdb.DuckDBPyConnection, first: date, days: int) -
     asked = connection.execute(_BRIEFS)
     names = [column[0] for column in asked.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
-    running = {key for (key,) in connection.execute(_RUNNING).fetchall()}
+    running: dict[str, datetime] = dict(connection.execute(_RUNNING).fetchall())
     found = [_brief(row | {"runs": row["campaign_key"] in running}, segments, first, days) for row in rows]
     of_all: collections.Counter[str] = collections.Counter()
     of_running: collections.Counter[str] = collections.Counter()
+    last_decided_at: dict[str, datetime] = collections.defaultdict(lambda: datetime.min)
     for brief in found:
         if brief.state == PLANNED and brief.currency:
             of_all[brief.currency] += 1
-            of_running[brief.currency] += brief.campaign_key in running
+            if brief.campaign_key in running:
+                of_running[brief.currency] += 1
+                last_decided_at[brief.currency] = max(last_decided_at[brief.currency], running[brief.campaign_key])
     if not of_all:
         return Briefs(tuple(found), None)
-    currency = min(of_all, key=lambda code: (-of_running[code], -of_all[code], code))
+    # The first in the alphabet is the first of those that are equal.
+    currency = max(sorted(of_all), key=lambda code: (of_running[code], last_decided_at[code], of_all[code]))
     return Briefs(tuple(_in_one_currency(brief, currency) for brief in found), currency)
 
 

@@ -23,7 +23,7 @@ from models_ml.campaigns.eligibility import eligibility_codes
 from models_ml.campaigns.valuation import KINDS, ContactFeatures, ContactHistory, RatePriors
 from orchestration.marketing.answers import ANSWERS, PERMISSION
 from orchestration.marketing.campaign_briefs import NO_CHANNEL, Brief
-from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, MOSTLY_ANSWERED_DAYS
+from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, LOTS, MOSTLY_ANSWERED_DAYS
 from orchestration.resources.warehouse import registered
 from orchestration.sql import exact_sum, has_relation
 
@@ -62,18 +62,30 @@ inner join plan_person as people on accounts.user_key = people.user_key
 group by all
 """
 
-# Contacts handed over before, and those that others delivered. The delivery of one that was handed over is the same contact.
-_EARLIER = """
-create or replace temp table plan_earlier as
-with runs as (
-    select as_of, time_zone from raw.run
+# What earlier plans handed over, under the keys that exposures of it have. The delivery of a contact to its person is that same
+# contact; after accounts were parted, it may be somebody else who was shown it, and who then has had a contact too.
+_PROMISED = """
+promised as (
+    select contacts.*, md5(contacts.contact_key) as exposure_key
+    from marketing.past_contact as contacts
+    cross join raw.run as runs
+    where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
 ),
 
-promised as (
-    select contacts.* from marketing.past_contact as contacts
-    cross join runs
-    where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
+delivered as (
+    select exposures.*
+    from core.fct_exposure as exposures
+    cross join raw.run as runs
+    anti join promised on exposures.exposure_key = promised.exposure_key and exposures.user_key = promised.user_key
+    where exposures.shown_at <= runs.as_of
 )
+"""
+
+# Contacts handed over before, and those that others delivered. What was shown to another person than it was handed over for is had
+# by both, but spent once.
+_EARLIER = f"""
+create or replace temp table plan_earlier as
+with {_PROMISED}
 
 select
     people.person,
@@ -82,29 +94,26 @@ select
     promised.item_key,
     promised.contact_date,
     promised.not_before,
-    promised.arm = 'treatment' as is_treated,
+    promised.arm = 'treatment' as is_spent,
     coalesce(promised.cost, 0) as cost
 from promised
 left join plan_person as people on promised.user_key = people.user_key
 union all
 select
     people.person,
-    exposures.campaign_key,
-    coalesce(exposures.channel, campaigns.channel, $no_channel),
-    exposures.item_key,
-    cast(timezone(coalesce(access.time_zone, runs.time_zone), timezone('UTC', exposures.shown_at)) as date),
-    exposures.shown_at,
-    true,
+    delivered.campaign_key,
+    coalesce(delivered.channel, campaigns.channel, $no_channel),
+    delivered.item_key,
+    cast(timezone(coalesce(access.time_zone, runs.time_zone), timezone('UTC', delivered.shown_at)) as date),
+    delivered.shown_at,
+    delivered.exposure_key not in (select exposure_key from promised),
     coalesce(cast(campaigns.cost_per_exposure as double), 0)
-from core.fct_exposure as exposures
-inner join plan_person as people on exposures.user_key = people.user_key
-inner join core.dim_campaign as campaigns on exposures.campaign_key = campaigns.campaign_key
-left join plan_access as access on people.person = access.person and exposures.platform = access.platform
-cross join runs
-where
-    exposures.arm = 'treatment'
-    and exposures.shown_at <= runs.as_of
-    and exposures.exposure_key not in (select md5(contact_key) from promised)
+from delivered
+inner join plan_person as people on delivered.user_key = people.user_key
+inner join core.dim_campaign as campaigns on delivered.campaign_key = campaigns.campaign_key
+left join plan_access as access on people.person = access.person and delivered.platform = access.platform
+cross join raw.run as runs
+where delivered.arm = 'treatment'
 """
 
 # Had to do with an item in a way that makes advertising it to the person pointless.
@@ -312,41 +321,26 @@ qualify row_number() over (partition by pair order by times, place, score desc, 
 order by pair, times, place, score desc, item
 """
 
-# What is delivered as the propensity of an exposure is that of the item too, of a control that of being left alone. So what other
-# systems held out is only known to be a lot where all of a campaign's controls were delivered with the same one.
-_SETTLED = """
-with runs as (
-    select as_of from raw.run
-),
+_SETTLED = f"""
+with {_PROMISED},
 
-promised as (
-    select contacts.* from marketing.past_contact as contacts
-    cross join runs
-    where contacts.plan_id != $plan_id and contacts.decided_at <= runs.as_of
-),
+lots as ({LOTS}),
 
-delivered as (
-    select exposures.* from core.fct_exposure as exposures
-    cross join runs
-    where exposures.shown_at <= runs.as_of and exposures.exposure_key not in (select md5(contact_key) from promised)
-),
-
-lots as (
-    select campaign_key, 1 - max(propensity) as propensity
-    from delivered
-    where arm = 'control'
-    group by campaign_key
-    having count(*) = count(propensity) and max(propensity) - min(propensity) < 1e-9
-        and min(propensity) > 0 and max(propensity) < 1
+-- Whoever was shown what was handed over for another is in the arm that was drawn for that one.
+draws as (
+    select exposure_key, any_value(propensity) as propensity from promised
+    group by exposure_key
 ),
 
 first_contacts as (
     select campaign_key, user_key, arm, propensity, not_before as started_at, 0 as source
     from promised
     union all
-    select delivered.campaign_key, delivered.user_key, delivered.arm, lots.propensity, delivered.shown_at, 1
+    select delivered.campaign_key, delivered.user_key, delivered.arm,
+        if(draws.exposure_key is null, lots.propensity, draws.propensity), delivered.shown_at, 1
     from delivered
     left join lots on delivered.campaign_key = lots.campaign_key
+    left join draws on delivered.exposure_key = draws.exposure_key
 )
 
 select
@@ -461,7 +455,7 @@ order by contacts.contact
 """
 
 # Purchases alone count as conversions, since those of held-out people are delivered as no response.
-_HISTORY = """
+_HISTORY = f"""
 with runs as (
     select as_of from raw.run
 ),
@@ -516,7 +510,7 @@ converted as (
 dismissed as (
     select contacts.contact_key, count(*) as dismissals
     from contacts
-    inner join core.fct_response as responses
+    inner join ({ANSWERS}) as responses
         on contacts.user_key = responses.user_key
         and responses.response_type = 'dismiss'
         and responses.occurred_at > contacts.decided_at - to_days($history)
@@ -733,7 +727,7 @@ class CandidateReader:
         """
         return dict(
             self._connection.execute(
-                f"select campaign_key, {exact_sum('cost')} from plan_earlier where is_treated and contact_date >= ? group by all",
+                f"select campaign_key, {exact_sum('cost')} from plan_earlier where is_spent and contact_date >= ? group by all",
                 [since or date.min],
             ).fetchall()
         )
@@ -748,7 +742,7 @@ class CandidateReader:
         return dict(
             self._connection.execute(
                 f"select contact_date, {exact_sum('cost')} from plan_earlier "
-                "where is_treated and contact_date >= ? and list_contains(?::varchar[], campaign_key) group by all",
+                "where is_spent and contact_date >= ? and list_contains(?::varchar[], campaign_key) group by all",
                 [since, list(campaign_keys)],
             ).fetchall()
         )
@@ -758,7 +752,7 @@ class CandidateReader:
         return dict(
             self._connection.execute(
                 "select campaign_key, count(*) from plan_earlier cross join raw.run as runs "
-                "where is_treated and not_before <= runs.as_of - to_days($days) group by all",
+                "where is_spent and not_before <= runs.as_of - to_days($days) group by all",
                 {"days": MOSTLY_ANSWERED_DAYS},
             ).fetchall()
         )
@@ -772,7 +766,7 @@ class CandidateReader:
         return dict(
             self._connection.execute(
                 "select item_key, count(*) from plan_earlier "
-                "where is_treated and item_key is not null and contact_date >= ? group by all",
+                "where is_spent and item_key is not null and contact_date >= ? group by all",
                 [since or date.min],
             ).fetchall()
         )

@@ -74,7 +74,14 @@ class _Measure:
 
 
 def _measures(known: Outcomes) -> Iterator[_Measure]:
-    """What is compared, by subject."""
+    """What is compared, by subject, without those whose arm nobody drew."""
+    compared = flags(known.subjects, "is_compared")
+    for one in _recorded_measures(known):
+        yield replace(one, counts=one.counts & compared)
+
+
+def _recorded_measures(known: Outcomes) -> Iterator[_Measure]:
+    """What is recorded, by subject."""
     outcomes = known.outcomes
 
     recorded = flags(outcomes, "is_conversion_recorded")
@@ -278,9 +285,10 @@ def _measured_between(known: Outcomes) -> tuple[NDArray[np.float64], NDArray[np.
     last: of the campaign's last day or of a later first contact; without a last day there is no end.
     """
     campaigns, treated = campaign_of_subjects(known), flags(known.subjects, "is_treated")
+    compared = flags(known.subjects, "is_compared")
     started = whole_numbers(known.subjects, "started_at").astype(np.float64)
     arms = np.full((2, known.campaigns.num_rows), np.inf)
-    np.minimum.at(arms, (treated.astype(np.int64), campaigns), started)
+    np.minimum.at(arms, (treated[compared].astype(np.int64), campaigns[compared]), started[compared])
     last = known.campaigns["ends_at"].cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()).fill_null(np.inf)
     ends = np.array(last.to_numpy())
     np.maximum.at(ends, campaigns, started)

@@ -442,11 +442,14 @@ people as (
         count(*) filter (where outcomes.is_reached) as people_reached,
         count(*) filter (where subjects.is_in_both_arms) as people_in_both_arms,
         count(*) filter (where not subjects.is_treated and outcomes.is_reached) as held_out_people_exposed,
-        {exact_sum("1 - coalesce(subjects.propensity, 1 - campaigns.holdout_share, 1)")} / count(*) as planned_control_share,
+        count(*) filter (where subjects.is_compared and subjects.is_treated) as compared_treatment,
+        count(*) filter (where subjects.is_compared and not subjects.is_treated) as compared_control,
+        count(*) filter (where subjects.propensity is not null and subjects.is_treated) as lots_treatment,
+        count(*) filter (where subjects.propensity is not null and not subjects.is_treated) as lots_control,
+        {exact_sum("1 - subjects.propensity")} / count(subjects.propensity) as planned_control_share,
         bool_and(subjects.is_followed_through) as is_followed_through
     from subject as subjects
     inner join outcome as outcomes on subjects.subject = outcomes.subject
-    inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key
     group by all
 )
 
@@ -463,6 +466,10 @@ select
     people.people_reached,
     people.people_in_both_arms,
     people.held_out_people_exposed,
+    people.compared_treatment,
+    people.compared_control,
+    people.lots_treatment,
+    people.lots_control,
     people.planned_control_share,
     -- Who stops a campaign for what it seems to cause has looked: its end is that of its row.
     coalesce(people.is_followed_through and campaigns.ends_at + interval {FOLLOW_UP_DAYS} day <= runs.as_of, false)
@@ -757,7 +764,6 @@ def _result(totals: pa.Table, people: pa.Table, lift: pa.Table) -> pa.Table:
         sequential = lifts.get((key, "conversion", "sequential"), {})
         basis = conversion if row["is_complete"] else sequential
         revenue = lifts.get((key, "revenue", "student"), {})
-        reached = row["people_treatment"]
         row |= answers
         row |= {
             "lift_conversion": conversion.get("difference"),
@@ -778,8 +784,10 @@ def _result(totals: pa.Table, people: pa.Table, lift: pa.Table) -> pa.Table:
         row["verdict"] = verdict(
             Evidence(
                 is_complete=row["is_complete"],
-                people_treatment=reached,
-                people_control=row["people_control"],
+                people_treatment=row["compared_treatment"],
+                people_control=row["compared_control"],
+                lots_treatment=row["lots_treatment"],
+                lots_control=row["lots_control"],
                 planned_control_share=row["planned_control_share"],
                 sample_ratio_p_value=row["sample_ratio_p_value"],
                 sample_ratio_alarm=row["sample_ratio_alarm"],
@@ -852,17 +860,17 @@ def _return_on_cost(row: dict[str, Any]) -> float | None:
 
 
 def _sample_ratio(row: dict[str, Any]) -> dict[str, Any]:
-    """Whether the arms have their planned sizes; nothing where one is empty, which the verdict says by itself."""
+    """Whether the arms of known lots have their planned sizes; nothing where one is empty, which the verdict says by itself."""
     planned = row["planned_control_share"]
-    if not row["people_control"] or not row["people_treatment"] or not 0 < planned < 1:
+    if not row["lots_control"] or not row["lots_treatment"] or not 0 < planned < 1:
         return {"sample_ratio_p_value": None, "sample_ratio_alarm": False}
-    found = sample_ratio([row["people_control"], row["people_treatment"]], [planned, 1 - planned])
+    found = sample_ratio([row["lots_control"], row["lots_treatment"]], [planned, 1 - planned])
     return {"sample_ratio_p_value": float(found.p_value[0]), "sample_ratio_alarm": bool(found.alarm[0])}
 
 
 def _detectable(row: dict[str, Any], conversion: dict[str, Any]) -> float | None:
     """Smallest lift of conversion that these arms would have shown in 8 of 10 cases."""
-    held_out, people = row["people_control"], row["people_control"] + row["people_treatment"]
+    held_out, people = row["compared_control"], row["compared_control"] + row["compared_treatment"]
     if not conversion or not 0 < held_out < people:
         return None
     # One half more, so that a holdout in which nobody converted does not pass for a rate of zero.
@@ -880,7 +888,7 @@ def _day(days: pa.Table, known: Outcomes) -> pa.Table:
     campaigns = campaign_of_subjects(known)
     treated = flags(known.subjects, "is_treated")
     started, converted = number(known.subjects["started_on"]), number(known.outcomes["converted_on"])
-    recorded = flags(known.outcomes, "is_conversion_recorded")
+    recorded = flags(known.outcomes, "is_conversion_recorded") & flags(known.subjects, "is_compared")
     place = {key: number for number, key in enumerate(known.campaigns["campaign_key"].to_pylist())}
     at = number(days["date"])
     of = np.array([place[key] for key in days["campaign_key"].to_pylist()], dtype=np.int64)

@@ -44,6 +44,30 @@ def was_member(moment: str) -> str:
 )"""
 
 
+#: A query for what is known of the lots of campaigns whose held-out people others delivered: campaign_key, propensity (of
+#: treatment; NULL if no one lot is known) and is_told (whether any was delivered). The propensity of a treated exposure is that of
+#: its item too. So a lot is only known where all of a campaign's controls were delivered with the same one.
+LOTS = """
+    select
+        exposures.campaign_key,
+        case
+            when
+                count(*) = count(exposures.propensity)
+                and max(exposures.propensity) - min(exposures.propensity) < 1e-9
+                and min(exposures.propensity) > 0
+                and max(exposures.propensity) < 1
+                then 1 - max(exposures.propensity)
+        end as propensity,
+        count(exposures.propensity) > 0 as is_told
+    from core.fct_exposure as exposures
+    cross join raw.run as runs
+    where
+        exposures.arm = 'control'
+        and exposures.shown_at <= runs.as_of
+        and exposures.exposure_key not in (select md5(contact_key) from marketing.past_contact)
+    group by exposures.campaign_key
+"""
+
 _CAMPAIGNS = """
 with runs as (
     select as_of from raw.run
@@ -86,10 +110,19 @@ order by campaigns.campaign_key
 """
 
 # Who is not known any more is no subject.
-_SUBJECTS = """
+_SUBJECTS = f"""
 -- What this very run has handed over begins at as_of at the earliest; it is not measured by the run, made again or not.
 with runs as (
     select as_of, time_zone from raw.run
+),
+
+lots as ({LOTS}),
+
+-- Of the lot that fell on them then; limits and briefs of today may hold out another share.
+draws as (
+    select md5(contact_key) as exposure_key, any_value(propensity) as propensity
+    from marketing.past_contact
+    group by contact_key
 ),
 
 contacts as (
@@ -113,10 +146,11 @@ contacts as (
         exposures.channel,
         exposures.shown_at,
         null,
-        null,
+        draws.propensity,
         false
     from core.fct_exposure as exposures
     cross join runs
+    left join draws on exposures.exposure_key = draws.exposure_key
     where exposures.shown_at <= runs.as_of
 ),
 
@@ -149,7 +183,7 @@ members as (
         list(memberships.segment_key order by memberships.segment_key) as segment_keys
     from started
     inner join marketing.known_membership as memberships on started.user_key = memberships.user_key
-    where {was_member}
+    where {{was_member}}
     group by all
 )
 
@@ -161,17 +195,21 @@ select
     coalesce(started.channel, campaigns.channel) as channel,
     started.started_at,
     cast(timezone(runs.time_zone, timezone('UTC', started.started_at)) as date) as started_on,
-    least(runs.as_of, started.started_at + interval {follow_up} day) as followed_until,
-    started.started_at + interval {follow_up} day <= runs.as_of as is_followed_through,
+    least(runs.as_of, started.started_at + interval {{follow_up}} day) as followed_until,
+    started.started_at + interval {{follow_up}} day <= runs.as_of as is_followed_through,
     coalesce(started.segment_keys, members.segment_keys, cast([] as varchar[])) as segment_keys,
     started.is_promised,
-    -- Of the lot that fell on them then; limits and briefs of today may hold out another share.
-    started.propensity,
+    -- Where others held out without a word of how many, as many as the brief says.
+    coalesce(started.propensity, lots.propensity, if(not lots.is_told, 1 - campaigns.holdout_share, null)) as propensity,
+    started.propensity is not null or lots.campaign_key is not null as is_drawn,
+    -- An arm that nobody drew is no experiment. A campaign of nothing else has its people here, for it to be said that it is none.
+    is_drawn or not bool_or(is_drawn) over (partition by started.campaign_key) as is_compared,
     arms.is_in_both_arms
 from started
 inner join arms on started.campaign_key = arms.campaign_key and started.user_key = arms.user_key
 inner join core.dim_campaign as campaigns on started.campaign_key = campaigns.campaign_key
 left join members on started.campaign_key = members.campaign_key and started.user_key = members.user_key
+left join lots on started.campaign_key = lots.campaign_key
 cross join runs
 order by subject
 """

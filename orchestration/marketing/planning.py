@@ -425,7 +425,8 @@ class _Planner:
         """How many people of each segment with a minimum are still to be contacted, and who counts towards it.
 
         Who was chosen in the segment by an earlier plan counts no more: the contacted are taken from the number, and the held-out
-        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key.
+        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key,
+        because the allocation asks for each person once; earlier contacts count in all of them, since all of them were reached.
         """
         self.reach_keys = sorted(self.limits.minimum_reach)
         self.segment = reader.members(self.reach_keys).copy()

@@ -17,9 +17,11 @@ class Evidence:
 
     Attributes:
         is_complete: Whether the campaign is over and everyone was followed through; else it is looked at while it is measured.
-        people_treatment: People who were to be contacted.
-        people_control: People who were held out.
-        planned_control_share: Share that was to be held out, in [0, 1].
+        people_treatment: People who were to be contacted and are compared.
+        people_control: People who were held out, likewise.
+        lots_treatment: Those of `people_treatment` on whom a lot fell that is known.
+        lots_control: Those of `people_control`, likewise.
+        planned_control_share: Share of the latter two that was to be held out, in [0, 1]; None if they are none.
         sample_ratio_p_value: Of arms of these sizes by chance; None if not tested.
         sample_ratio_alarm: Whether the sizes are too far from the plan.
         is_measured: Whether conversions are recorded for both arms.
@@ -37,7 +39,9 @@ class Evidence:
     is_complete: bool
     people_treatment: int
     people_control: int
-    planned_control_share: float
+    lots_treatment: int
+    lots_control: int
+    planned_control_share: float | None
     sample_ratio_p_value: float | None
     sample_ratio_alarm: bool
     is_measured: bool
@@ -70,12 +74,12 @@ def _sentence(found: Evidence) -> str:
     if not found.people_control:
         return "Cannot be measured: no held-out people are known, so nobody knows what would have happened without it."
     if not found.people_treatment:
-        return "Cannot be measured: only held-out people are known, nobody was to be contacted."
-    if found.sample_ratio_alarm:
-        everyone = found.people_control + found.people_treatment
+        return "Cannot be measured: only held-out people are known, nobody was drawn to be contacted."
+    if found.sample_ratio_alarm and found.planned_control_share is not None:
+        everyone = found.lots_control + found.lots_treatment
         planned = found.planned_control_share * everyone
         return (
-            f"Do not trust: {found.people_control:,} of {everyone:,} people are held out where about {planned:,.0f} were to be "
+            f"Do not trust: {found.lots_control:,} of {everyone:,} people are held out where about {planned:,.0f} were to be "
             f"(p = {found.sample_ratio_p_value:.1g}); find out who went missing before reading the lift."
         )
     if not found.is_measured or found.difference is None or found.low is None or found.high is None:

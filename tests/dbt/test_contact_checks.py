@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.marketing.campaign_briefs import FREQUENCY_CAP, FREQUENCY_WINDOW_DAYS, NO_CHANNEL
 from tests.dbt.invocation import Dbt
 from tests.dbt.raw_schema import RawSchema
 
@@ -32,7 +33,8 @@ create schema marketing;
 create table raw.run as select timestamp '2026-03-01 12:00:00' as as_of;
 create table seeds.campaign_limits
     (limit_id varchar, limit_kind varchar, channel varchar, amount double, window_days integer, is_active boolean);
-create table staging.stg_marketing__responses (exposure_key varchar, response_type varchar, occurred_at timestamp);
+create table staging.stg_marketing__responses
+    (response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp);
 create table intermediate.int_account__contactable
     (user_key varchar, platform varchar, is_contactable boolean, since timestamp);
 create table core.dim_campaign
@@ -41,7 +43,7 @@ create table core.dim_item as select 'film:1' as item_key;
 create table core.fct_exposure
     (campaign_key varchar, user_key varchar, arm varchar, channel varchar, shown_at timestamp);
 create table core.fct_response
-    (campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
+    (response_key varchar, campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
 create table marketing.decided_plan as select 'now' as plan_id;
 create table marketing.campaign_plan (campaign_key varchar, state varchar);
 create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
@@ -93,10 +95,12 @@ class Contacts:
         self.insert("marketing.contact", **row)
         return str(row["contact_key"])
 
-    def answer(self, contact_key: str, response_type: str, at: datetime) -> None:
-        """An answer whose exposure has not arrived."""
+    def answer(self, contact_key: str, response_type: str, at: datetime) -> str:
+        """An answer whose exposure has not arrived; its key is that of the exposure."""
         key = md5(contact_key.encode(), usedforsecurity=False).hexdigest()
-        self.insert("staging.stg_marketing__responses", exposure_key=key, response_type=response_type, occurred_at=at)
+        about = {"response_key": key, "exposure_key": key, "response_type": response_type, "occurred_at": at}
+        self.insert("staging.stg_marketing__responses", **about)
+        return key
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +182,31 @@ def test_a_contact_beyond_a_cap_is_caught(
     assert {(row[0], row[1]) for row in found} == {(cap, "ann") for cap in caps}
 
 
+def test_what_a_brief_leaves_open_is_held_against_contacts_as_the_plan_fills_it_in(
+    made: Contacts, checks: dict[str, str]
+) -> None:
+    def caught() -> set[tuple[str, str]]:
+        found = made.connection.execute(checks["handed_over_contacts_keep_to_the_caps"]).fetchall()
+        return {(row[0], row[1]) for row in found}
+
+    # Ben's campaign says nothing of caps: as many as may be in a window and one just before it, then one more in it.
+    made.connection.execute("delete from seeds.campaign_limits")
+    for day in range(1, FREQUENCY_CAP):
+        made.contact("ben", "autumn", days=-day)
+    made.contact("ben", "autumn", days=-FREQUENCY_WINDOW_DAYS)
+    assert caught() == set()
+    made.contact("ben", "autumn", days=1 - FREQUENCY_WINDOW_DAYS)
+    assert ("frequency_cap", "ben") in caught()
+    # A campaign without a channel counts by the name that stands for none.
+    made.insert(
+        "seeds.campaign_limits", limit_id="none", limit_kind="contact_cap", channel=NO_CHANNEL, amount=0, is_active=True
+    )
+    assert ("none", "dan") not in caught()
+    made.connection.execute("update marketing.campaign_plan set state = 'planned'")
+    made.contact("dan", "quiz")
+    assert ("none", "dan") in caught()
+
+
 def test_a_second_contact_by_a_channel_on_a_day_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:
     made.connection.execute("update seeds.campaign_limits set is_active = false")
     made.insert("marketing.eligibility", campaign_key="autumn", user_key="ann", code="eligible")
@@ -212,6 +241,18 @@ def test_a_contact_after_an_unsubscription_whose_exposure_has_not_arrived_is_cau
     assert failed() == ({"handed_over_contacts_are_permitted"} if is_caught else set())
 
 
+@pytest.mark.parametrize("response_type", ["dismiss", "unsubscribe"])
+def test_an_answer_whose_exposure_turned_out_to_be_another_persons_forbids_nothing(
+    made: Contacts, failed: Callable[[], set[str]], response_type: str
+) -> None:
+    key = made.answer("spring|ann|-9", response_type, NOW - timedelta(days=3))
+    assert failed()
+    # The account that was shown it and answered is dan's since a link was corrected.
+    about = {"campaign_key": "spring", "user_key": "dan", "occurred_at": NOW - timedelta(days=3)}
+    made.insert("core.fct_response", response_key=key, response_type=response_type, **about)
+    assert failed() == set()
+
+
 def test_a_person_in_both_arms_is_caught(made: Contacts, failed: Callable[[], set[str]]) -> None:
     made.connection.execute("update marketing.contact set arm = 'control' where contact_key = 'spring|ann|-9'")
     assert failed() == {"nobody_is_handed_over_in_both_arms"}
@@ -234,6 +275,20 @@ def test_only_what_the_present_plan_contacts_for_has_to_be_known_still(
     assert failed() == set()
     made.contact("dan", "spring", **{column: "gone"})
     assert failed() == KNOWN[column]
+
+
+@pytest.mark.parametrize(("arm", "is_caught"), [("treatment", False), ("control", True)])
+def test_who_was_shown_a_contact_before_their_account_was_parted_from_another_is_in_its_arm(
+    made: Contacts, failed: Callable[[], set[str]], arm: str, is_caught: bool
+) -> None:
+    # Handed over for ann nine days ago; the account that it was shown to is dan's now.
+    at = NOW - timedelta(days=8)
+    made.insert("core.fct_exposure", campaign_key="spring", user_key="dan", arm="treatment", shown_at=at)
+    code = "eligible" if arm == "treatment" else "campaign_holdout"
+    made.insert("marketing.eligibility", campaign_key="spring", user_key="dan", code=code)
+    made.insert("intermediate.int_account__contactable", user_key="dan", platform="film", is_contactable=True)
+    made.contact("dan", "spring", arm=arm)
+    assert failed() == ({"nobody_is_handed_over_in_both_arms"} if is_caught else set())
 
 
 def test_a_cap_for_a_channel_that_nobody_uses_is_warned_of(checks: dict[str, str], made: Contacts) -> None:

@@ -29,7 +29,7 @@ create table core.dim_campaign (
 );
 create table core.fct_exposure (
     exposure_key varchar, campaign_key varchar, user_key varchar, item_key varchar, arm varchar, channel varchar,
-    exposure_date date, shown_at timestamp
+    propensity double, exposure_date date, shown_at timestamp
 );
 create table core.fct_response (
     response_key varchar, exposure_key varchar, campaign_key varchar, user_key varchar, response_type varchar,
@@ -86,7 +86,15 @@ class World:
         for user in users:
             self._insert("core.dim_user", {"user_key": user})
 
-    def exposed(self, campaign_key: str, users: Sequence[str], *, arm: str = "treatment", day: float = 0) -> list[str]:
+    def exposed(
+        self,
+        campaign_key: str,
+        users: Sequence[str],
+        *,
+        arm: str = "treatment",
+        day: float = 0,
+        propensity: float | None = None,
+    ) -> list[str]:
         """An exposure of each person; of a held-out one the record that there was none."""
         keys = []
         for user in users:
@@ -98,6 +106,7 @@ class World:
                 "user_key": user,
                 "arm": arm,
                 "channel": "email",
+                "propensity": propensity,
             }
             self._insert("core.fct_exposure", row | {"exposure_date": shown_at.date(), "shown_at": shown_at})
         return keys
@@ -114,6 +123,7 @@ class World:
             "contact_date": at.date(),
             "not_before": at,
             "arm": arm,
+            "propensity": 0.5,
             "cost": 0.25 if arm == "treatment" else 0.0,
             "segment_keys": [],
             "decided_at": at - timedelta(hours=1),
@@ -125,7 +135,7 @@ class World:
         """The exposure that answers to a contact of the ledger."""
         at = START + timedelta(days=day)
         self.connection.execute(
-            "insert into core.fct_exposure values (?, ?, ?, null, 'treatment', 'email', ?, ?)",
+            "insert into core.fct_exposure values (?, ?, ?, null, 'treatment', 'email', null, ?, ?)",
             [exposure_key, campaign_key, user, at.date(), at],
         )
 

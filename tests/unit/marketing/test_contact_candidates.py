@@ -181,6 +181,10 @@ def test_visits_and_dismissals_of_a_contact_are_those_before_it_was_decided(worl
     # Decided at noon of 9 and 19 February.
     contacted(world, "ann", date(2026, 2, 10))
     contacted(world, "ann", date(2026, 2, 20))
+    # Of an exposure that has not arrived, as a plan of then knew it.
+    world.waiting_response(
+        contact_key("spring", "ann", date(2026, 2, 10), "email"), "dismiss", at=datetime(2026, 2, 11)
+    )
     for day in (date(2026, 2, 1), date(2026, 2, 12), date(2026, 2, 22), date(2025, 11, 1)):
         world.event("ann", "knowledge:c1", "view", at=datetime.combine(day, datetime.min.time()))
         world.event("ann", "film:f1", "view", at=datetime.combine(day, datetime.min.time()))
@@ -190,4 +194,4 @@ def test_visits_and_dismissals_of_a_contact_are_those_before_it_was_decided(worl
     assert history is not None
     assert history.features.activity.tolist() == [2, 4]
     # The visit of November was within 90 days of neither; its dismissal within a year of both.
-    np.testing.assert_allclose(history.features.further, further_columns(np.array([1.0, 2.0]), np.array([2, 3])))
+    np.testing.assert_allclose(history.features.further, further_columns(np.array([1.0, 2.0]), np.array([2, 4])))

@@ -98,10 +98,7 @@ def test_responses_count_only_where_the_channel_records_the_held_out_as_well(wor
     world.answer(record, "conversion", amount=4)
     assert world.contact("promised", "ben", arm="control")
     answering = world.contact("promised", "ann", arm="treatment")
-    world.connection.execute(
-        "insert into core.fct_exposure values (?, 'promised', 'ann', null, 'treatment', 'email', ?, ?)",
-        [answering, START.date(), START],
-    )
+    world.delivered(answering, "promised", "ann")
     world.answer(shown, "conversion", amount=6)
     world.answer(answering, "conversion", amount=6)
     (found,) = world.lift("campaign", "followed", "conversion", "newcombe")
@@ -153,10 +150,7 @@ def test_contacts_cost_what_the_ledger_says_and_other_exposures_what_the_brief_s
     world.people("ann", "ben")
     answering = world.contact("spring", "ann", arm="treatment")
     world.contact("spring", "ben", arm="control")
-    world.connection.execute(
-        "insert into core.fct_exposure values (?, 'spring', 'ann', null, 'treatment', 'email', ?, ?)",
-        [answering, START.date(), START],
-    )
+    world.delivered(answering, "spring", "ann")
     world.exposed("spring", ["ann"], day=1)
     world.exposed("spring", ["ann"], day=99)
     world.contact("spring", "ann", arm="treatment", day=99)
@@ -417,6 +411,65 @@ def test_of_exposures_without_a_contact_the_brief_says_how_many_are_held_out(wor
     world.campaign("spring", holdout_share=0.25)
     two_arms(world, "spring", 75, 25)
     assert world.result("spring")["sample_ratio_p_value"] == pytest.approx(1)
+
+
+def test_a_lot_that_another_system_delivers_counts_and_not_the_holdout_of_the_brief(world: World) -> None:
+    world.campaign("spring", holdout_share=0.1)
+    held_out, contacted = names("c", 100), names("t", 400)
+    world.people(*held_out, *contacted)
+    # Of an exposure the item's propensity is in it, so that only controls tell of the lot.
+    world.exposed("spring", contacted, propensity=0.27)
+    world.exposed("spring", held_out, arm="control", propensity=0.2)
+    found = world.result("spring")
+    assert (found["sample_ratio_p_value"], found["sample_ratio_alarm"]) == (pytest.approx(1), False)
+    # Where controls tell of several lots, none is known, and that of the brief is none of them.
+    world.people("late")
+    world.exposed("spring", ["late"], arm="control", propensity=0.3)
+    found = world.result("spring")
+    assert (found["sample_ratio_p_value"], found["sample_ratio_alarm"]) == (None, False)
+    assert found["lift_conversion"] is not None
+
+
+def test_people_whose_arm_nobody_drew_are_in_no_experiment(world: World) -> None:
+    world.campaign("spring", holdout_share=0.5)
+    everyone = names("before", 300)
+    world.people(*everyone)
+    world.exposed("spring", everyone)
+    for user in everyone:
+        world.bought(user)
+    assert world.result("spring")["verdict"].startswith("Cannot be measured: no held-out people are known")
+    (alone,) = world.lift("campaign", "spring", "conversion", "newcombe")
+    assert alone["reason"] is not None
+    # A plan then draws of a hundred others, of whom one in ten of both arms buys anyway.
+    arms = names("t", 50), names("c", 50)
+    for users, arm in zip(arms, ("treatment", "control"), strict=True):
+        world.people(*users)
+        for user in users:
+            world.contact("spring", user, arm=arm, day=5)
+        for user in users[:5]:
+            world.bought(user, day=6)
+    found = world.result("spring")
+    assert (found["sample_ratio_p_value"], found["sample_ratio_alarm"]) == (pytest.approx(1), False)
+    assert (found["people_treatment"], found["people_control"]) == (350, 50)
+    assert (found["lift_conversion"], found["incremental_conversions"]) == (0, 0)
+    for scope, value in (("campaign", "spring"), ("all", "all")):
+        (lift,) = world.lift(scope, value, "conversion", "newcombe")
+        assert (lift["people_treatment"], lift["people_control"], lift["difference"]) == (50, 50, 0)
+    last = world.measure().day.to_pylist()[-1]
+    assert last["lift_to_date"] == 0
+
+
+def test_who_was_shown_a_contact_that_is_anothers_since_accounts_were_parted_is_of_its_lot(world: World) -> None:
+    world.campaign("spring", holdout_share=0.1)
+    firsts, seconds, held_out = names("first", 30), names("second", 30), names("c", 60)
+    world.people(*firsts, *seconds, *held_out)
+    for first, second in zip(firsts, seconds, strict=True):
+        key = world.contact("spring", first, arm="treatment")
+        world.delivered(key, "spring", second)
+    for user in held_out:
+        world.contact("spring", user, arm="control")
+    found = world.result("spring")
+    assert (found["people_treatment"], found["sample_ratio_p_value"]) == (60, pytest.approx(1))
 
 
 def test_the_lift_to_date_is_what_could_be_seen_that_evening(world: World) -> None:

@@ -48,6 +48,7 @@ def known_outcomes(
             "is_followed_through": no,
             "segment_keys": pa.array([[]] * number, pa.list_(pa.string())),
             "is_in_both_arms": no,
+            "is_compared": ~no,
             "propensity": np.full(number, 0.5),
         }
     )

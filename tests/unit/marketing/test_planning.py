@@ -368,6 +368,18 @@ class TestProblems:
         assert campaign(plan, "runs")["state"] == "planned"
         assert "give budget, cost and value in USD" in campaign(plan, "new")["problem"]
 
+    def test_of_currencies_of_as_many_running_campaigns_it_is_that_of_the_latest_contact(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(1)
+        for name, currency, day in (("euros", "EUR", 1), ("dollars", "USD", 2)):
+            world.campaign(name, currency=currency)
+            hand(world, f"of {day}", name, "u000", date(2026, 2, day))
+        assert rows(planned(world, tmp_path), "plan")[0]["currency"] == "USD"
+        for name in ("new", "newer"):
+            world.campaign(name, currency="EUR", channel=name)
+        assert rows(planned(world, tmp_path), "plan")[0]["currency"] == "USD"
+
     def test_items_say_what_a_conversion_is_worth_where_the_brief_does_not(
         self, world: SmallWorld, tmp_path: Path
     ) -> None:
@@ -942,6 +954,35 @@ class TestArmsOfOthers:
         assert out & set(users[:100])
         assert not out & set(users[:100]) & contacted.keys()
         assert {contacted[user] for user in out & set(users[100:])} == {"control"}
+
+    def test_who_was_shown_a_contact_before_their_account_was_parted_from_another_has_had_it(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(40)
+        world.campaign("spring", holdout_share=0.5, item_ids=["c1", "c2"], frequency_window_days=7)
+        for item in ("knowledge:c1", "knowledge:c2"):
+            world.item(item)
+        # The accounts of each pair were one person's, whose contact is of the first of them now and was shown to the second.
+        for number, (first, second) in enumerate(zip(users[::2], users[1::2], strict=True)):
+            day = date(2026, 2, 25) if number < 10 else date(2026, 2, 10)
+            row = handed("before", "spring", first, day, item_key="knowledge:c1", propensity=0.6)
+            world.insert_contacts([row])
+            world.exposure(
+                "spring", second, exposure_key=hashlib.md5(row["contact_key"].encode()).hexdigest(),
+                item_key="knowledge:c1", at=row["not_before"] + timedelta(hours=9),
+            )  # fmt: skip
+        plan = planned(world, tmp_path)
+        assert set(codes(plan).values()) == {"eligible"}
+        assert {row["propensity"] for row in rows(plan, "eligibility")} == {0.6}
+        contacts = rows(plan, "contact")
+        assert {row["user_key"] for row in contacts} == set(users)
+        assert {row["item_key"] for row in contacts} == {"knowledge:c2"}
+        # A week after the contact at the earliest.
+        assert min(row["contact_date"] for row in contacts if row["user_key"] in users[:20]) == date(2026, 3, 4)
+        # One contact of two people is paid for, takes of the stock and is followed once.
+        assert campaign(plan, "spring")["spent"] == pytest.approx(20 * 0.01)
+        with CandidateReader(world.connection, "now", read_briefs(world.connection, FIRST, 7).planned, []) as reader:
+            assert (reader.given(), reader.followed_contacts()) == ({"knowledge:c1": 20}, {"spring": 10})
 
     def test_an_arm_is_kept_from_plan_to_plan_whoever_drew_it_first(self, world: SmallWorld, tmp_path: Path) -> None:
         users = world.people(60)

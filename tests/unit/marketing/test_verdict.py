@@ -11,6 +11,8 @@ PROVEN = Evidence(
     is_complete=True,
     people_treatment=1_000,
     people_control=1_000,
+    lots_treatment=1_000,
+    lots_control=1_000,
     planned_control_share=0.5,
     sample_ratio_p_value=0.8,
     sample_ratio_alarm=False,
@@ -104,13 +106,13 @@ def test_without_either_arm_it_cannot_be_measured() -> None:
         "Cannot be measured: no held-out people are known, so nobody knows what would have happened without it."
     )
     assert verdict(replace(PROVEN, people_treatment=0)) == (
-        "Cannot be measured: only held-out people are known, nobody was to be contacted."
+        "Cannot be measured: only held-out people are known, nobody was drawn to be contacted."
     )
 
 
 def test_arms_of_the_wrong_size_come_before_any_effect() -> None:
     found = replace(
-        PROVEN, people_control=600, people_treatment=1_400, sample_ratio_p_value=3.2e-9, sample_ratio_alarm=True
+        PROVEN, lots_control=600, lots_treatment=1_400, sample_ratio_p_value=3.2e-9, sample_ratio_alarm=True
     )
     assert verdict(found) == (
         "Do not trust: 600 of 2,000 people are held out where about 1,000 were to be (p = 3e-09); find out who went missing "

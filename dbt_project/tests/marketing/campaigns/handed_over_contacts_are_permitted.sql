@@ -11,19 +11,19 @@ contacts as (
         and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
 ),
 
--- The exposure_id of a contact is its key, so that whoever unsubscribes is known before the exposure has arrived.
+waiting as (
+    {{ waiting_answers() }}
+),
+
+-- Whoever unsubscribes is known before the exposure has arrived.
 unsubscribed as (
     select
-        answered.user_key,
-        answered.platform,
-        max(responses.occurred_at) as occurred_at
-    from {{ ref('stg_marketing__responses') }} as responses
-    inner join {{ ref('contact') }} as answered on responses.exposure_key = md5(answered.contact_key)
-    cross join {{ source('raw', 'run') }} as runs
-    where
-        responses.response_type = 'unsubscribe'
-        and responses.occurred_at <= runs.as_of
-    group by answered.user_key, answered.platform
+        user_key,
+        platform,
+        max(occurred_at) as occurred_at
+    from waiting
+    where response_type = 'unsubscribe'
+    group by user_key, platform
 ),
 
 permitted as (

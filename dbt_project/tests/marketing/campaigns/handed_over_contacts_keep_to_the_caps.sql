@@ -2,7 +2,8 @@
 
 with
 
--- A campaign that is planned counts by the channel that it has now, as in the plan. Contacts of both arms count.
+-- A campaign that is planned counts by the channel that it has now, as in the plan: NO_CHANNEL of campaign_briefs.py
+-- where it has none. Contacts of both arms count.
 contacts as (
     select
         contacts.contact_key,
@@ -24,7 +25,8 @@ present as (
     where plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
 ),
 
--- What a brief leaves open is one contact a week; a channel reaches a person once a day.
+-- What a brief leaves open is one contact a week, FREQUENCY_CAP and FREQUENCY_WINDOW_DAYS of campaign_briefs.py; a
+-- channel reaches a person once a day.
 caps as (
     select
         limit_id as cap,

@@ -11,7 +11,10 @@ present as (
         and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
 ),
 
--- The exposure_id of a contact is its key, so that an answer is of somebody before the exposure has arrived.
+waiting as (
+    {{ waiting_answers() }}
+),
+
 answers as (
     select
         campaign_key,
@@ -21,12 +24,11 @@ answers as (
     from {{ ref('fct_response') }}
     union all
     select
-        contacts.campaign_key,
-        contacts.user_key,
-        responses.response_type,
-        responses.occurred_at
-    from {{ ref('stg_marketing__responses') }} as responses
-    inner join {{ ref('contact') }} as contacts on responses.exposure_key = md5(contacts.contact_key)
+        campaign_key,
+        user_key,
+        response_type,
+        occurred_at
+    from waiting
 )
 
 select
