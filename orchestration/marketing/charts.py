@@ -285,7 +285,7 @@ def lift_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     picture = _forest(
         connection.execute(_LIFTS).fetchall(),
         title="What each campaign caused",
-        label="percentage points more who convert than among the held out, 95 % interval (of all days while it is measured)",
+        label="percentage points more who convert than among the held out\n95 % interval; of all days while it is measured",
     )
     return as_metadata("lift", picture, "No campaign can be compared yet.")
 
