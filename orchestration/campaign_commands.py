@@ -662,7 +662,7 @@ def _print_result(
         )
     if result["satisfaction"] is not None:
         mean = f"{result['satisfaction']:.2f}" + _ends(result["satisfaction_low"], result["satisfaction_high"], ".2f")
-        _print_field("satisfaction", f"{mean} on average of {result['satisfaction_answers']:,} answers")
+        _print_field("satisfaction", f"{mean} on average of {_answers(result['satisfaction_answers'])}")
 
 
 def _is_final(result: Mapping[str, Any]) -> bool:
@@ -673,6 +673,10 @@ def _is_final(result: Mapping[str, Any]) -> bool:
 def _method(result: Mapping[str, Any], at_the_end: str) -> str:
     """Method of the lift that the verdict rests on: that of one look only once it is final."""
     return at_the_end if _is_final(result) else "sequential"
+
+
+def _answers(number: int) -> str:
+    return f"{number:,} answer{'' if number == 1 else 's'}"
 
 
 def _ends_of_everyone(lift: Mapping[str, Any] | None) -> tuple[float | None, float | None]:
