@@ -212,9 +212,9 @@ _BROKEN = {
     """,
 }
 
-# Of the rows of the seed of each kind: how much of the amount the contacts of a window have used, and how little may be left for it to
-# count as reached: less than one contact, or less than a tenth of the money. The plan counts as money what contacts of held-out
-# people would cost, and that is never spent.
+# Of the rows of the seed of each kind: how much of the amount the contacts of a window have used, and how little may be left for
+# it to count as reached: less than one contact, or less than a tenth of the money. The plan counts as money what contacts of
+# held-out people would cost, and that is never spent.
 _USED = {
     "contact_cap": f"""
         select list_limit.limit_id, handed.exposure_id, list_limit.amount, count(*) as used, 1 as least
