@@ -174,14 +174,17 @@ class ListMaker:
         self.reports.append(report)
         explored = self._explored[domain]
         with self._ledger.stage("exploration", domain, "apply"):
-            lists, propensity = explore(
-                lists,
-                people,
-                explored,
-                self.config.exploration,
-                forbidden=self.rules.forbidden(people, explored.items),
-                caps=self.rules.caps(people, explored.items),
-            )
+            propensity = np.ones(lists.items.shape, dtype=np.float64)
+            # What rules keep from each person costs as much as drawing does, and is for nothing where nothing is drawn.
+            if self.config.exploration.share:
+                lists, propensity = explore(
+                    lists,
+                    people,
+                    explored,
+                    self.config.exploration,
+                    forbidden=self.rules.forbidden(people, explored.items),
+                    caps=self.rules.caps(people, explored.items),
+                )
         reasons, codes, named = self._reasons(people, segments, domain, lists)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
 

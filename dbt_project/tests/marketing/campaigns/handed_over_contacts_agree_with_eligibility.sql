@@ -3,10 +3,7 @@
 with
 
 contacts as (
-    select * from {{ ref('contact') }}
-    where
-        status = 'handed_over'
-        and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
+    {{ handed_over_now() }}
 ),
 
 pairs as (

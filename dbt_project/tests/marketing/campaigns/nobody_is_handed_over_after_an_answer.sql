@@ -4,11 +4,7 @@ with
 
 -- Answers that came after a plan may be of before it, so that only what is decided now can be held against it.
 present as (
-    select * from {{ ref('contact') }}
-    where
-        status = 'handed_over'
-        and arm = 'treatment'
-        and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
+    {{ handed_over_now(arm='treatment') }}
 ),
 
 waiting as (

@@ -4,10 +4,7 @@ with
 
 -- Accounts that are joined bring two arms together, so that only what is decided now can be held against the plan.
 present as (
-    select * from {{ ref('contact') }}
-    where
-        status = 'handed_over'
-        and plan_id in (select decided.plan_id from {{ source('decided', 'decided_plan') }} as decided)
+    {{ handed_over_now() }}
 ),
 
 before as (
