@@ -172,12 +172,14 @@ class Rules:
         members: For each key of `CAPPED_PER` the items x topics (or people) matrix, bool CSR.
         year: Calendar year in which ages are reckoned.
         warnings: A sentence for each rule that changes nothing because what it is about, or whom, is not there.
+        knows_people: Whether rules may look at who people are; if not, only exclusions do.
     """
 
     rules: tuple[Rule, ...]
     members: Mapping[str, csr_matrix]
     year: int
     warnings: tuple[str, ...] = ()
+    knows_people: bool = True
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -189,6 +191,10 @@ class Rules:
         known = pa.array([*self.ids, EXPLORATION_NAME], pa.string())
         position = np.where(codes == EXPLORATION, len(self.ids), codes)
         return known.take(pa.array(position, mask=codes == NO_RULE))
+
+    def for_unknown_people(self) -> "Rules":
+        """The same for people of whom nothing may be known but what exclusions keep from them."""
+        return dataclasses.replace(self, knows_people=False)
 
     def acting(self, columns: range) -> list[Rule]:
         """The rules that may change a list of items in a range; a cap per topic or person only where there are any."""
@@ -209,6 +215,8 @@ class Rules:
         A person whose country or region is not known is not concerned by a rule for one; a person whose birth decade is
         not known, or allows for it, may be too young.
         """
+        if not self.knows_people and rule.action != "exclude":
+            return np.full(people.shape[0], not (rule.country or rule.region))
         concerned = np.ones(people.shape[0], dtype=np.bool_)
         if rule.country:
             concerned &= _trait(people, "country", lambda value: value.casefold() == rule.country.casefold())

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from models_ml.blend import BlendModel
 from models_ml.costs import Ledger
+from models_ml.diversity import NO_PLACE
 from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import Interactions
 from models_ml.metrics import hit_matrix
 from models_ml.model import ModelConfig
 from models_ml.reasons import Reasons
-from models_ml.retrieval import NO_ITEM
-from models_ml.rules import EXPLORATION, Ranked, Rules, RulesReport, apply_rules
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM
+from models_ml.rules import EXPLORATION, NO_ORIGIN, Ranked, Rules, RulesReport, apply_rules
 from models_ml.segment_popularity import SegmentPopularityModel
 from models_ml.selection import FittedModels
 from models_ml.serving import serve
@@ -105,6 +106,11 @@ class ListMaker:
         config: How lists are made.
         rules: What people have decided about lists.
         ledger: Told what each model took to `score` and to `explain`, and rules and exploration to `apply`.
+        unprofiled: People who may not be profiled, with what they have consumed and with traits, over the same items. Nothing of
+            theirs is in `interactions`.
+
+    Raises:
+        ValueError: If `unprofiled` has other items, or anything of theirs is in `interactions`.
     """
 
     def __init__(
@@ -114,13 +120,25 @@ class ListMaker:
         config: ScoringConfig | None = None,
         rules: Rules | None = None,
         ledger: Ledger | None = None,
+        unprofiled: Interactions | None = None,
     ):
+        if unprofiled is None:
+            unprofiled = interactions.take(np.zeros(0, dtype=np.int64))
+        if not unprofiled.item_keys.equals(interactions.item_keys):
+            raise ValueError("people who may not be profiled have to do with other items than those of the models")
+        learnt = interactions.take(interactions.positions_of_users(unprofiled.user_keys)).entries
+        if learnt:
+            raise ValueError(
+                f"{learnt:,} entries of people who may not be profiled are among those that models learn from"
+            )
         self.models = models
         self.interactions = interactions
         self.config = config or ScoringConfig()
         self.rules = rules or Rules((), {}, 1970)
+        self._general_rules = self.rules.for_unknown_people()
         self.reports: list[RulesReport] = []
         self._ledger = ledger or Ledger()
+        self._unprofiled = dataclasses.replace(unprofiled, content=interactions.content)
         self._versions = [*models.models]
         self._explored: Mapping[str, ExplorationCandidates] = {
             domain: exploration_candidates(interactions, interactions.domain_range(domain), self.config.exploration)
@@ -148,29 +166,43 @@ class ListMaker:
         `similar_people` and `shared_topics`; topics and people with `shared_topics`, but no mere words; a segment with
         `popular_in_segment`, if it is a country or region.
 
+        Who may not be profiled gets the list of a person of whom nothing is known, in the ranking, its scores and its reasons. What
+        they have consumed is left out all the same, and so is what an exclusion keeps from people of their country, region or age;
+        other rules with such a condition do not concern them.
+
         Args:
-            user_keys: Whom to serve, distinct, in the order of the output; strangers are served too.
+            user_keys: Whom to serve, distinct; strangers are served too.
 
         Yields:
-            Batches of `SCORED_SCHEMA`, by target, then in the order of `user_keys`, then by rank.
+            Batches of `SCORED_SCHEMA`, by target, then in the order of `user_keys` with those who may not be profiled last, then by
+            rank.
         """
         keys = user_keys.combine_chunks() if isinstance(user_keys, pa.ChunkedArray) else user_keys
         keys = keys.cast(pa.string())
-        positions = self.interactions.positions_of_users(keys)
+        positions = self._unprofiled.positions_of_users(keys)
+        may_be = np.flatnonzero(positions < 0)
+        may_not = np.flatnonzero(positions >= 0)
+        positions[may_be] = self.interactions.positions_of_users(keys.take(pa.array(may_be)))
+        step = self.config.block_people
         for domain in self.interactions.domains:
-            for start in range(0, len(positions), self.config.block_people):
-                block = slice(start, min(start + self.config.block_people, len(positions)))
-                people = dataclasses.replace(self.interactions.take(positions[block]), user_keys=keys[block])
-                yield self._block(people, domain)
+            for group, source, is_profiled in ((may_be, self.interactions, True), (may_not, self._unprofiled, False)):
+                for start in range(0, len(group), step):
+                    members = group[start : start + step]
+                    people = source.take(positions[members])
+                    people = dataclasses.replace(people, user_keys=keys.take(pa.array(members)))
+                    yield self._block(people, domain, is_profiled=is_profiled)
 
-    def _block(self, people: Interactions, domain: str) -> pa.RecordBatch:
+    def _block(self, people: Interactions, domain: str, *, is_profiled: bool) -> pa.RecordBatch:
         """The lists of one block of people on one target."""
         columns = people.domain_range(domain)
-        segments = serving_segments(people, domain)
-        ranked = self._pools(people, segments, domain)
+        rules = self.rules if is_profiled else self._general_rules
+        # What is known of the people, for ranking and reasons.
+        known = people if is_profiled else self._nobody(people.user_keys)
+        segments = serving_segments(known, domain)
+        ranked = self._pools(people, segments, domain) if is_profiled else self._general(people, domain)
         with self._ledger.stage("rules", domain, "apply"):
             reserve = self._reserve(domain)
-            lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k, reserve=reserve)
+            lists, report = apply_rules(ranked, people, rules, columns, self.config.k, reserve=reserve)
         self.reports.append(report)
         explored = self._explored[domain]
         with self._ledger.stage("exploration", domain, "apply"):
@@ -182,43 +214,79 @@ class ListMaker:
                     people,
                     explored,
                     self.config.exploration,
-                    forbidden=self.rules.forbidden(people, explored.items),
-                    caps=self.rules.caps(people, explored.items),
+                    forbidden=rules.forbidden(people, explored.items),
+                    caps=rules.caps(people, explored.items),
                 )
-        reasons, codes, named = self._reasons(people, segments, domain, lists)
+        reasons, codes, named = self._reasons(known, segments, domain, lists)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
 
     def _pools(self, people: Interactions, segments: NDArray[np.int8], domain: str) -> Ranked:
         """More than is shown, for rules to choose from; the origin is the position of the model's version."""
         columns = people.domain_range(domain)
-        places = self.config.k * (self.config.pool if self.rules.acting(columns) else 1)
+        places = self._places(columns)
         shape = (people.shape[0], places)
         ranked = Ranked.of(
             np.full(shape, NO_ITEM, dtype=np.int32),
             np.full(shape, -np.inf, dtype=np.float32),
-            np.full(shape, -1, dtype=np.int16),
+            np.full(shape, NO_ORIGIN, dtype=np.int16),
         )
-        fallback_version, fallback = self.models.fallback_for(domain)
         for position, segment in enumerate(SERVING_SEGMENTS):
             members = np.flatnonzero(segments == position)
-            if not members.size:
-                continue
-            version, model = self.models.model_for(domain, segment)
-            with self._ledger.stage(model.config.name, domain, "score"):
-                served = serve(model, fallback, people.take(members), columns, places)
-            ranked.items[members], ranked.scores[members] = served.lists.items, served.lists.scores
-            origins = np.where(
-                served.is_fallback, self._versions.index(fallback_version), self._versions.index(version)
-            )
-            ranked.origins[members] = np.where(served.lists.items == NO_ITEM, -1, origins)
+            if members.size:
+                own = self._served(people.take(members), segment, domain, places)
+                ranked.items[members], ranked.scores[members] = own.items, own.scores
+                ranked.origins[members] = own.origins
         return ranked
+
+    def _general(self, people: Interactions, domain: str) -> Ranked:
+        """Pools of people who may not be profiled: that of a person of whom nothing is known, less what each has consumed."""
+        columns = people.domain_range(domain)
+        places = self._places(columns)
+        taken = people.where(people.is_consumed & people.domain_mask(domain))
+        length = min(len(columns), places + int(np.diff(taken.indptr).max(initial=0)))
+        ranked = self._served(self._nobody(pa.array([""])), "new", domain, length)
+        # The place of each item in it; what it does not hold, and what is empty in it, is one place further.
+        place_of = np.full(people.shape[1] + 1, length, dtype=np.int64)
+        place_of[ranked.items[0]] = np.arange(length)
+        place_of[NO_ITEM] = length
+        at = np.full((people.shape[0], places), NO_PLACE, dtype=np.int64)
+        rows = max(1, BLOCK_BYTES // (8 * (length + 1)))
+        for start in range(0, people.shape[0], rows):
+            own = taken.take(np.arange(start, min(start + rows, people.shape[0])))
+            free = np.tile(np.append(ranked.items[0] != NO_ITEM, False), (own.shape[0], 1))
+            free[own.rows, place_of[own.indices]] = False
+            order = np.cumsum(free, axis=1, dtype=np.int32)
+            person, place = np.nonzero(free & (order <= places))
+            at[start + person, order[person, place] - 1] = place
+        shape = people.shape[0], length
+        return Ranked(*(np.broadcast_to(getattr(ranked, part.name), shape) for part in dataclasses.fields(Ranked))).at(
+            at
+        )
+
+    def _served(self, people: Interactions, segment: str, domain: str, places: int) -> Ranked:
+        """Places of the champion of one segment, and of what fills up."""
+        version, model = self.models.model_for(domain, segment)
+        fallback_version, fallback = self.models.fallback_for(domain)
+        with self._ledger.stage(model.config.name, domain, "score"):
+            served = serve(model, fallback, people, people.domain_range(domain), places)
+        origins = np.where(served.is_fallback, self._versions.index(fallback_version), self._versions.index(version))
+        origins = np.where(served.lists.items == NO_ITEM, NO_ORIGIN, origins).astype(np.int16)
+        return Ranked.of(served.lists.items, served.lists.scores, origins)
+
+    def _places(self, columns: range) -> int:
+        """Places of the pools of a target."""
+        return self.config.k * (self.config.pool if self.rules.acting(columns) else 1)
+
+    def _nobody(self, user_keys: pa.StringArray) -> Interactions:
+        """People of whom nothing is known, under the given keys."""
+        unknown = self.interactions.take(np.full(len(user_keys), -1))
+        return dataclasses.replace(unknown, user_keys=user_keys)
 
     def _reserve(self, domain: str) -> Ranked:
         """Everything of the target by popularity: what exclusions leave a list short of."""
         version, fallback = self.models.fallback_for(domain)
-        nobody = self.interactions.take(np.array([-1]))
         columns = self.interactions.domain_range(domain)
-        lists = fallback.top_k(nobody, columns, max(1, len(columns)))
+        lists = fallback.top_k(self._nobody(pa.array([""])), columns, max(1, len(columns)))
         origins = np.where(lists.items == NO_ITEM, -1, self._versions.index(version))
         return Ranked.of(lists.items, lists.scores, origins.astype(np.int16))
 

@@ -43,7 +43,8 @@ _PERSON = """
 create or replace temp table plan_person as
 select
     cast(row_number() over (order by user_key) - 1 as bigint) as person,
-    user_key
+    user_key,
+    may_be_personalised
 from core.dim_user
 """
 
@@ -237,6 +238,7 @@ left join had on pairs.slot = had.slot and pairs.person = had.person
 """
 
 # The person's best items by score; where lists name too few of a campaign's, its most popular ones that the person does not have.
+# The list of who may not be profiled says nothing of them, so that nobody of them is chosen by a score.
 _OFFER = """
 with offered as (
     select campaigns.slot, items.item, earlier.person, count(*) as times
@@ -253,6 +255,7 @@ scored as materialized (
     from recommendations.scored_user_item as scored
     inner join plan_item as items on scored.item_key = items.item_key and items.is_available
     inner join plan_person as people on scored.user_key = people.user_key
+    where people.may_be_personalised
 ),
 
 listed as (
@@ -420,7 +423,8 @@ placed as (
 select
     cast(coalesce(tired.contacts, 0) as bigint) as recent_contacts,
     cast(coalesce(list_position($segment_keys::varchar[], placed.segment_key), 0) - 1 as bigint) as segment,
-    cast(coalesce(dismissed.dismissals, 0) as bigint) as dismissals
+    cast(coalesce(dismissed.dismissals, 0) as bigint) as dismissals,
+    people.may_be_personalised
 from plan_person as people
 left join tired on people.person = tired.person
 left join dismissed on people.person = dismissed.person
@@ -454,7 +458,8 @@ left join plan_access as access on contacts.person = access.person and contacts.
 order by contacts.contact
 """
 
-# Purchases alone count as conversions, since those of held-out people are delivered as no response.
+# Purchases alone count as conversions, since those of held-out people are delivered as no response. Nothing is learnt from people
+# who may not be profiled.
 _HISTORY = f"""
 with runs as (
     select as_of from raw.run
@@ -473,7 +478,7 @@ contacts as (
             range between to_days($recent) preceding and current row exclude group
         ) as recent_contacts
     from marketing.past_contact as past
-    inner join plan_person as people on past.user_key = people.user_key
+    inner join plan_person as people on past.user_key = people.user_key and people.may_be_personalised
     inner join core.dim_campaign as campaigns on past.campaign_key = campaigns.campaign_key
     cross join runs
     where
@@ -637,7 +642,7 @@ class Offers:
     Attributes:
         pair: Index of the pair, ascending, shape (offers,).
         item: Index of the item, `NO_ITEM` for a campaign without any, same shape.
-        score: Recommendation score; NaN where the person's list does not name the item, same shape.
+        score: Recommendation score; NaN where the person's list does not name the item and of who may not be profiled, same shape.
     """
 
     pair: Ints
@@ -654,6 +659,7 @@ class KnownOfPeople:
         activity: Events in the last `ACTIVE_DAYS`, on all platforms.
         segment: Place of the segment among `CandidateReader.segments`, -1 for none.
         dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.
+        may_be_personalised: Whether the person may be profiled.
         activity_on: `activity` on each platform with any, by its name.
     """
 
@@ -661,6 +667,7 @@ class KnownOfPeople:
     activity: Floats
     segment: Ints
     dismissals: Ints
+    may_be_personalised: NDArray[np.bool_]
     activity_on: dict[str, Floats]
 
 
@@ -889,6 +896,7 @@ class CandidateReader:
             activity=sum(activity_on.values(), np.zeros(found.num_rows)),
             segment=_ints(found, "segment"),
             dismissals=_ints(found, "dismissals"),
+            may_be_personalised=_flags(found, "may_be_personalised"),
             activity_on=activity_on,
         )
 

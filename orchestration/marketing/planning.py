@@ -381,8 +381,11 @@ class _Planner:
         offers = reader.offers(pairs.slot[chosen], pairs.person[chosen], self.stock >= 1, most)
         pair = chosen[offers.pair]
         slot, person = pairs.slot[pair], pairs.person[pair]
-        share = score_shares(slot, offers.score, len(self.planned))
         known = reader.known()
+        # Of who may not be profiled no score is known, neither a high nor a low one.
+        scored = known.may_be_personalised[person]
+        share = np.full(len(slot), np.nan)
+        share[scored] = score_shares(slot[scored], offers.score[scored], len(self.planned))
         kinds = np.array([KINDS.index(brief.kind) if brief.kind else 0 for brief in self.planned], np.int64)
         worth = np.array([brief.value_per_conversion for brief in self.planned], np.float64)
         there = np.zeros(len(slot))

@@ -39,6 +39,7 @@ TRAITS = ("country", "region", "device", "gender", "birth_decade")
 _PREFERENCES = """
 select user_key, item_key, domain, weight, strength, is_consumed, last_at
 from features.user_item_preference
+where may_be_personalised = $may_be_personalised
 order by user_key, item_key
 """
 
@@ -53,21 +54,30 @@ horizon as (
 
 # Who people were by then. Of those who came later their first version is known: they get lists too, and what it says of them does
 # not come from what they did.
-_PEOPLE = f"""
+_VERSIONS = f"""
 with {_HORIZON}
 
-select
-    versions.user_key,
-    versions.country,
-    versions.region,
-    versions.device,
-    versions.gender,
-    versions.birth_decade
+select versions.*, users.may_be_personalised
 from core.dim_user_history as versions
+inner join core.dim_user as users on versions.user_key = users.user_key
 cross join horizon
 where versions.valid_from <= horizon.seen_until or versions.version_number = 1
 qualify row_number() over (partition by versions.user_key order by versions.version_number desc) = 1
-order by versions.user_key
+"""
+
+# Everyone is among the people, to be served; who may not be profiled without anything that could tell them from others.
+_PEOPLE = f"""
+select user_key, {", ".join(f"if(may_be_personalised, {trait}, null) as {trait}" for trait in TRAITS)}
+from ({_VERSIONS})
+order by user_key
+"""
+
+# What they are all the same decides what rules keep from them.
+_UNPROFILED = f"""
+select user_key, {", ".join(TRAITS)}
+from ({_VERSIONS})
+where not may_be_personalised
+order by user_key
 """
 
 # Whatever a platform can show by then, whether anybody has had to do with it or not, and all that is said about it. What people
@@ -154,11 +164,26 @@ def of_the_day(exploration: ExplorationConfig, as_of: datetime, time_zone: str) 
 
 
 def read_interactions(connection: duckdb.DuckDBPyConnection) -> Interactions:
-    """What people did, who they are and what the items are about, from the warehouse."""
+    """What people did, who they are and what the items are about, from the warehouse; nothing of people who may not be profiled."""
     people = connection.execute(_PEOPLE).to_arrow_table()
     items = connection.execute(_ITEMS).to_arrow_table()
-    history = _history(connection.execute(_PREFERENCES).to_arrow_table(), people, items)
+    history = _history(_preferences(connection, may_be_personalised=True), people, items)
     return history.with_content(item_content_from_arrow(items, history.item_keys))
+
+
+def read_unprofiled(connection: duckdb.DuckDBPyConnection, items: pa.Table) -> Interactions:
+    """People who may not be profiled, with what they have consumed and their traits; only to keep from them what is kept.
+
+    Args:
+        connection: Reader of the build file.
+        items: The catalogue that models were trained on.
+    """
+    people = connection.execute(_UNPROFILED).to_arrow_table()
+    return _history(_preferences(connection, may_be_personalised=False), people, items)
+
+
+def _preferences(connection: duckdb.DuckDBPyConnection, *, may_be_personalised: bool) -> pa.Table:
+    return connection.execute(_PREFERENCES, {"may_be_personalised": may_be_personalised}).to_arrow_table()
 
 
 def collect_interactions(connection: duckdb.DuckDBPyConnection, store: ArtifactStore) -> Artifact:
@@ -184,7 +209,7 @@ def collect_interactions(connection: duckdb.DuckDBPyConnection, store: ArtifactS
         "consumed": int(interactions.is_consumed.sum()),
     }
     tables = {
-        "preference": connection.execute(_PREFERENCES).to_arrow_table(),
+        "preference": _preferences(connection, may_be_personalised=True),
         "person": connection.execute(_PEOPLE).to_arrow_table(),
         "item": connection.execute(_ITEMS).to_arrow_table(),
     }
@@ -319,7 +344,8 @@ def write_user_item(
     )
     config = ScoringConfig(k=list_length, exploration=of_the_day(exploration or ExplorationConfig(), as_of, time_zone))
     ledger = Ledger(peak_megabytes=PeakMemory())
-    lists = ListMaker(load_models(models), history, config, rules, ledger)
+    unprofiled = read_unprofiled(connection, interactions.table("item"))
+    lists = ListMaker(load_models(models), history, config, rules, ledger, unprofiled)
     rows = replace_table(connection, f"{SCHEMA}.scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
     # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).
     connection.execute("create schema if not exists meta")

@@ -16,7 +16,7 @@ LISTS = (
 )
 
 ANN, BEN = account_key("film", "ann"), account_key("film", "ben")
-CAL = account_key("knowledge", "cal")
+CAL, DAN = account_key("knowledge", "cal"), account_key("film", "dan")
 
 
 def recommended(user_key, domain, rank, item_key, score, reason_code="popular", **columns):
@@ -56,6 +56,9 @@ GOOD = [
         reason_share_3=0.25,
     ),
     recommended(CAL, "film", 1, "film:m1", 0.9, "shared_topics", reason_topic="drama / Ang Lee"),
+    recommended(DAN, "film", 1, "film:m1", 0.9, strategy="recent_popularity"),
+    recommended(DAN, "film", 2, "film:m3", 0.8, "picked_for_you", strategy="rule", rule="pinned"),
+    recommended(DAN, "knowledge", 1, "knowledge:c1", 0.9, strategy="segment_popularity"),
 ]
 RELATED = {
     "item_key": "film:m1",
@@ -94,7 +97,8 @@ COMPARED = {
 
 @pytest.fixture(scope="module")
 def warehouse(dbt, fresh_raw):
-    """Ann rated film m1; Ben watched m2 and m3 to the end and was shown m4; Cal finished the only content there is."""
+    """Ann rated film m1; Ben watched m2 and m3 to the end and was shown m4; Cal finished the only content there is; Dan watched m2
+    and does not want to be profiled."""
     raw = fresh_raw()
     raw.deliver(
         "film__events",
@@ -103,6 +107,16 @@ def warehouse(dbt, fresh_raw):
             {"event_id": "e2", "user_id": "ben", "film_id": "m2", "event_type": "complete"},
             {"event_id": "e3", "user_id": "ben", "film_id": "m3", "event_type": "complete"},
             {"event_id": "e4", "user_id": "ben", "film_id": "m4", "event_type": "impression"},
+            {"event_id": "e6", "user_id": "dan", "film_id": "m2", "event_type": "complete"},
+            {"event_id": "e7", "user_id": "dan", "film_id": "m1", "event_type": "favourite"},
+        ],
+        batch=1,
+    )
+    raw.deliver(
+        "privacy__consents",
+        [
+            {"platform": "film", "user_id": "dan", "purpose": "personalisation", "granted": granted, "changed_at": at}
+            for granted, at in ((True, "2025-12-01"), (False, "2026-01-15"))
         ],
         batch=1,
     )
@@ -155,7 +169,7 @@ def test_reasons_read_well_in_both_languages(good, warehouse):
         (ANN, "m3", "m3", "New here: be one of the first to try it", "新上架，抢先体验", at),
         (ANN, "c1", "Course", "Because you enjoyed m1", "因为你喜欢《m1》", at),
     }
-    assert {row[1:5] for row in rows if row[0] != ANN} == {
+    assert {row[1:5] for row in rows if row[0] not in (ANN, DAN)} == {
         ("m1", "m1", "Popular in Guangdong", "在Guangdong很受欢迎"),
         (
             "c1",
@@ -187,6 +201,22 @@ def test_a_mixed_list_holds_both_sides_in_turn(good, warehouse):
             [ANN],
         ).fetchall()
     assert mixed == [(1, "film:m2", False, 1), (2, "film:m3", False, 2), (3, "knowledge:c1", True, 1)]
+
+
+def test_of_who_does_not_want_to_be_profiled_only_what_they_have_consumed_is_kept(good, warehouse):
+    with duckdb.connect(str(warehouse.build_file), read_only=True) as connection:
+        kept = connection.execute(
+            "select item_key, weight, strength, is_consumed from features.user_item_preference where user_key = ?",
+            [DAN],
+        ).fetchall()
+        others = connection.execute("from core.dim_user where may_be_personalised").fetchall()
+        mixed = connection.execute(
+            "select item_key, is_other_side from recommendations.user_mixed where user_key = ? order by rank", [DAN]
+        ).fetchall()
+    assert kept == [("film:m2", 0, 0, True)]
+    assert len(others) == 3
+    # Film is the other side of whoever has done nothing.
+    assert mixed == [("knowledge:c1", False), ("film:m1", True), ("film:m3", True)]
 
 
 def named(**columns):
@@ -324,6 +354,59 @@ def test_only_shares_of_a_whole_pass_and_a_mixed_list_without_the_other_side_doe
         assert [row[0] for row in connection.execute(test_sql[1]).fetchall()] == [ANN]
         connection.execute(mixed + f"('{ANN}', 'knowledge', 4), ('{ANN}', 'knowledge', 5)")
         assert connection.execute(test_sql[1]).fetchall() == []
+
+
+PERSONAL = {
+    "a model of history": {"strategy": "als"},
+    "a reason of history": {"reason_code": "because_you_enjoyed"},
+    "a past item": {"reason_item_key": "film:m2"},
+    "a second past item": {"reason_item_key_2": "film:m2"},
+    "a third past item": {"reason_item_key_3": "film:m2"},
+    "a topic": {"reason_topic": "drama"},
+    "a country or region": {"reason_segment": "DE"},
+    "a trait that is not named": {"reason_code": "popular_in_segment"},
+}
+
+
+@pytest.mark.parametrize("fault", PERSONAL)
+def test_a_personal_row_of_who_does_not_want_to_be_profiled_is_caught(failed_on_faulty_lists, warehouse, fault):
+    general = {"strategy": "popularity", "reason_code": "popular"}
+    personal = {**general, **PERSONAL[fault]}
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        connection.begin()
+        connection.execute("delete from recommendations.user_item")
+        for rank, user_key, row in ((1, DAN, general), (2, DAN, personal), (3, ANN, personal)):
+            names = ", ".join(row)
+            connection.execute(
+                f"insert into recommendations.user_item (user_key, target_domain, rank, {names}) "
+                f"values (?, 'film', ?, {', '.join('?' * len(row))})",
+                [user_key, rank, *row.values()],
+            )
+        found = connection.execute(compiled(warehouse, "lists_of_the_unprofiled_are_general")).fetchall()
+        connection.rollback()
+    assert [row[:3] for row in found] == [(DAN, "film", 2)]
+
+
+PROFILED = {
+    "a weight": "update features.user_item_preference set weight = 1 where user_key = ?",
+    "a strength": "update features.user_item_preference set strength = 1 where user_key = ?",
+    "something else than what is consumed": "update features.user_item_preference set is_consumed = false where user_key = ?",
+    "leave to learn from it": "update features.user_item_preference set may_be_personalised = true where user_key = ?",
+    "an interest": "insert into features.user_interest (user_key, topic_key) values (?, 'drama')",
+}
+
+
+@pytest.mark.parametrize("fault", PROFILED)
+def test_a_feature_of_who_does_not_want_to_be_profiled_is_caught(warehouse, fault):
+    assert warehouse("test", "--select", "nobody_is_profiled_against_their_will").succeeded
+    sql = compiled(warehouse, "nobody_is_profiled_against_their_will")
+    with duckdb.connect(str(warehouse.build_file)) as connection:
+        connection.begin()
+        assert connection.execute(sql).fetchall() == []
+        connection.execute(PROFILED[fault], [DAN])
+        found = connection.execute(sql).fetchall()
+        connection.rollback()
+    assert [row[0] for row in found] == [DAN]
 
 
 def compiled(warehouse, test):

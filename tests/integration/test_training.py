@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from models_ml.evaluation import EvaluationConfig
+from models_ml.rules import RULE_COLUMNS
 from models_ml.scoring import score_people
 from models_ml.selection import SelectionConfig
 from orchestration.recommendations import steps
@@ -31,11 +32,12 @@ create table core.fct_interaction as select timestamp '2026-06-01 12:00:00' as o
 
 create table core.dim_user as
 select printf('u%03d', n) as user_key, 'CN' as country, ['east', 'west', null][1 + n % 3] as region, 'phone' as device,
-    null::varchar as gender, null::integer as birth_decade
+    null::varchar as gender, null::integer as birth_decade, true as may_be_personalised
 from range(120) as people(n);
 
 create table core.dim_user_history as
-select *, 1 as version_number, timestamp '2025-01-01' as valid_from, null::timestamp as valid_to from core.dim_user;
+select * exclude (may_be_personalised), 1 as version_number, timestamp '2025-01-01' as valid_from, null::timestamp as valid_to
+from core.dim_user;
 
 create table core.dim_item as
 select domain || ':' || printf('%02d', n) as item_key, domain, n::varchar as item_id, 'Item ' || n as title,
@@ -53,7 +55,8 @@ create table core.dim_person as select 'p0' as person_key, 'Wang Li' as person_n
 create table core.bridge_item_person as select item_key, 'p0' as person_key from core.dim_item where item_id = '3';
 
 create table features.user_item_preference as
-select users.user_key, items.item_key, items.domain, 5.0 as weight, 5.0 as strength, true as is_consumed,
+select users.user_key, items.item_key, items.domain, users.may_be_personalised, 5.0 as weight, 5.0 as strength,
+    true as is_consumed,
     timestamp '2026-01-01' + interval 1 hour * (hash(users.user_key, items.item_key) % 2000)::integer as last_at
 from core.dim_user as users, core.dim_item as items
 where items.item_id::integer < 18
@@ -149,6 +152,66 @@ def test_a_run_as_of_an_earlier_time_knows_the_items_and_the_people_of_then() ->
     items, regions = knowledge_of(changed, latest_event="2026-06-01 12:00:00")
     assert items == everything, "a run that does not look back shows whatever has been delivered"
     assert regions == ["north", "south", None, "north"]
+
+
+# What the warehouse does when u050 takes back the consent to personalisation.
+REFUSES = """
+update core.dim_user set may_be_personalised = false where user_key = 'u050';
+update features.user_item_preference set may_be_personalised = false, weight = 0, strength = 0 where user_key = 'u050';
+"""
+FEW_MODELS = SelectionConfig(
+    candidates=("item_neighbours_joint", "segment_popularity"),
+    evaluation=EvaluationConfig(cutoffs=(5,), draws=20),
+    min_people=10,
+    blend_members=0,
+    global_time=False,
+)
+
+
+def test_who_takes_consent_back_is_served_as_a_stranger_until_they_give_it_again(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    listed, learnt = [], []
+    for change in ("", REFUSES, ""):
+        with duckdb.connect() as connection:
+            connection.execute(WAREHOUSE + change)
+            connection.execute("alter table raw.run add column time_zone varchar default 'UTC'")
+            connection.execute("alter table raw.run add column batch bigint default 1")
+            connection.execute("create schema seeds")
+            columns = ", ".join(f"null::varchar as {name}" for name in RULE_COLUMNS)
+            connection.execute(f"create table seeds.recommendation_rules as select {columns} limit 0")
+            connection.execute("insert into core.dim_user (user_key, may_be_personalised) values ('stranger', true)")
+            interactions = steps.collect_interactions(connection, store)
+            models, is_new = steps.train_models(interactions, store, FEW_MODELS)
+            learnt.append((interactions, is_new))
+            steps.write_user_item(connection, models, interactions, list_length=30)
+            listed.append(
+                connection.execute(
+                    "select user_key, target_domain, item_key, score, strategy, reason_code, reason_item_key, reason_segment "
+                    "from recommendations.scored_user_item order by user_key, target_domain, rank"
+                ).fetchall()
+            )
+    before, refused, again = listed
+    assert again == before
+    assert [is_new for _, is_new in learnt] == [True, True, False]
+
+    history = steps.load_interactions(learnt[1][0])
+    [u050] = history.positions_of_users(pa.array(["u050"]))
+    assert history.take(np.array([u050])).entries == 0
+    assert history.traits is not None
+    assert (history.traits.codes[u050] == -1).all()
+    assert (np.diff(history.indptr) > 0).sum() == 119
+
+    own = [row[1:] for row in refused if row[0] == "u050"]
+    assert {row[5] for row in before if row[0] == "u050"} & {"because_you_enjoyed", "other_side_taste"}
+    shown = {row[1] for row in own}
+    assert own == [row[1:] for row in refused if row[0] == "stranger" and row[2] in shown]
+    left_out = {row[2] for row in refused if row[0] == "stranger"} - shown
+    with duckdb.connect() as connection:
+        connection.execute(WAREHOUSE)
+        taken = connection.execute(
+            "select item_key from features.user_item_preference where user_key = 'u050'"
+        ).fetchall()
+    assert left_out == {item for (item,) in taken}
 
 
 def test_the_same_input_gives_the_same_lists_also_after_a_crash_in_the_middle_of_training(

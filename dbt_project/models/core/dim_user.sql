@@ -7,6 +7,10 @@ people as (
 current_versions as (
     select * from {{ ref('dim_user_history') }}
     where is_current
+),
+
+unprofiled as (
+    select * from {{ ref('int_user__unprofiled') }}
 )
 
 select
@@ -24,9 +28,11 @@ select
     people.language,
     people.device,
     people.marketing_consent,
+    unprofiled.user_key is null as may_be_personalised,
     people.signup_date,
     people.first_seen_at,
     people.last_seen_at,
     current_versions.valid_from
 from people
 inner join current_versions on people.user_key = current_versions.user_key
+left join unprofiled on people.user_key = unprofiled.user_key

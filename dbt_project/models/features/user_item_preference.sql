@@ -4,6 +4,10 @@ runs as (
     select * from {{ source('raw', 'run') }}
 ),
 
+users as (
+    select * from {{ ref('dim_user') }}
+),
+
 weights as (
     select * from {{ ref('preference_weights') }}
 ),
@@ -55,19 +59,36 @@ weighed as (
         on
             judged.domain = weights.domain
             and judged.event_type = weights.event_type
+),
+
+summed as (
+    select
+        user_key,
+        item_key,
+        any_value(domain) as domain,
+        bool_or(is_consuming) as is_consumed,
+        -- Exact decimals add up to the same sum in any order.
+        cast(sum(cast(strength * recency as decimal(18, 9))) as double) as weight,
+        cast(sum(cast(strength as decimal(18, 9))) as double) as strength,
+        cast(count(*) as integer) as event_count,
+        max(occurred_at) as last_at
+    from weighed
+    group by
+        user_key,
+        item_key
 )
 
+-- Of whoever may not be profiled it is only kept what not to show again.
 select
-    user_key,
-    item_key,
-    any_value(domain) as domain,
-    bool_or(is_consuming) as is_consumed,
-    -- Exact decimals add up to the same sum in any order.
-    cast(sum(cast(strength * recency as decimal(18, 9))) as double) as weight,
-    cast(sum(cast(strength as decimal(18, 9))) as double) as strength,
-    cast(count(*) as integer) as event_count,
-    max(occurred_at) as last_at
-from weighed
-group by
-    user_key,
-    item_key
+    summed.user_key,
+    summed.item_key,
+    summed.domain,
+    users.may_be_personalised,
+    summed.is_consumed,
+    case when users.may_be_personalised then summed.weight else 0 end as weight,
+    case when users.may_be_personalised then summed.strength else 0 end as strength,
+    summed.event_count,
+    summed.last_at
+from summed
+inner join users on summed.user_key = users.user_key
+where users.may_be_personalised or summed.is_consumed

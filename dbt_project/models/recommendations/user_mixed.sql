@@ -7,6 +7,7 @@ recommended as (
 
 preferences as (
     select * from {{ ref('user_item_preference') }}
+    where may_be_personalised
 ),
 
 rules as (

@@ -9,6 +9,7 @@ with histories as (
         user_key,
         count(*) filter (where domain = 'film') > count(*) filter (where domain = 'knowledge') as prefers_film
     from {{ ref('user_item_preference') }}
+    where may_be_personalised
     group by user_key
 ),
 

@@ -21,7 +21,9 @@ _TABLES = """
 create schema raw; create schema core; create schema marketing; create schema seeds;
 create schema staging; create schema intermediate; create schema recommendations; create schema features;
 create table raw.run (as_of timestamp, time_zone varchar, batch bigint);
-create table core.dim_user (user_key varchar, country varchar, on_knowledge boolean, on_film boolean);
+create table core.dim_user (
+    user_key varchar, country varchar, on_knowledge boolean, on_film boolean, may_be_personalised boolean default true
+);
 create table core.dim_item (
     item_key varchar, domain varchar, item_id varchar, title varchar, currency varchar, is_inferred boolean,
     price decimal(18, 4)
@@ -112,11 +114,16 @@ class SmallWorld:
         reason: str | None = None,
         time_zone: str = "UTC",
         segments: Iterable[str] = ("lifecycle:joined:active",),
+        may_be_personalised: bool = True,
     ) -> None:
         """Adds a person with an account on each platform, and the person's current segments."""
         platforms = tuple(platforms)
         self.insert(
-            "core.dim_user", user_key=user_key, on_film="film" in platforms, on_knowledge="knowledge" in platforms
+            "core.dim_user",
+            user_key=user_key,
+            on_film="film" in platforms,
+            on_knowledge="knowledge" in platforms,
+            may_be_personalised=may_be_personalised,
         )
         for platform in platforms:
             self.insert(

@@ -92,6 +92,20 @@ def test_a_contact_is_seen_as_it_was_decided_with_what_became_of_it(world: Small
     assert history.observed_days[int(ann[0])] == 19.5
 
 
+def test_nothing_is_learnt_from_contacts_of_who_may_not_be_profiled(world: SmallWorld) -> None:
+    world.person("dan", may_be_personalised=False)
+    for user in ("ann", "dan"):
+        contacted(world, user, date(2026, 2, 25))
+    with reader(world) as facts:
+        history = facts.history()
+        people = facts.people()["user_key"].to_pylist()
+        known = facts.known()
+    assert history is not None
+    assert [people[one] for one in history.features.person] == ["ann"]
+    assert known.recent_contacts[people.index("dan")] == 1, "they tire as anybody"
+    assert known.may_be_personalised.tolist() == [user != "dan" for user in people]
+
+
 def test_a_held_out_persons_contact_tires_as_a_delivered_one_does(world: SmallWorld) -> None:
     contacted(world, "ann", date(2026, 2, 25), arm="control")
     contacted(world, "ann", date(2026, 2, 26), arm="control")

@@ -764,6 +764,26 @@ class TestItems:
         # Of three, none, one and two are below; each is counted by half for itself.
         assert [row["score_share"] for row in found] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
 
+    def test_who_may_not_be_profiled_is_shown_what_is_popular_and_valued_as_anybody(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        """Ann's list names c1 first, as a stranger's would, and c2 is the most popular of the campaign."""
+        world.people(3)
+        world.person("ann", may_be_personalised=False)
+        for item in ("c1", "c2"):
+            world.item(f"knowledge:{item}")
+        world.event("u000", "knowledge:c2", "view")
+        world.campaign("spring", item_ids=["c1", "c2"])
+        world.score("ann", "knowledge:c1", 9)
+        for number in range(3):
+            world.score(f"u00{number}", "knowledge:c1", number)
+        found = {row["user_key"]: row for row in rows(planned(world, tmp_path), "contact")}
+        assert (found["ann"]["item_key"], found["ann"]["score_share"]) == ("knowledge:c2", None)
+        others = [found[f"u00{number}"] for number in range(3)]
+        assert [row["item_key"] for row in others] == ["knowledge:c1"] * 3
+        assert [row["score_share"] for row in others] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+        assert others[0]["p_conversion"] < found["ann"]["p_conversion"] < others[2]["p_conversion"]
+
 
 class TestDays:
     def test_only_the_first_days_are_handed_over(self, world: SmallWorld, tmp_path: Path) -> None:

@@ -354,3 +354,128 @@ def test_only_what_the_code_speaks_of_stands_beside_it(models, known, by_time):
     assert with_items == EVIDENT
     assert {row["reason_code"] for row in rows if row["reason_topic"]} == {"shared_topics"}
     assert {row["reason_code"] for row in rows if row["reason_segment"]} == {"popular_in_segment"}
+
+
+REFUSING = ("u050", "u101", "u103", "u104")
+
+
+@pytest.fixture(scope="module")
+def parted(known):
+    """The world as models may learn from it, without REFUSING; REFUSING with what they have consumed; and models of the former.
+
+    Each of REFUSING lives in the east (even numbers) or west; whoever is new is served what is popular in their region.
+    """
+    world, _ = known
+    refusing = np.isin(world.user_keys.to_pylist(), REFUSING)
+    codes = np.where(refusing[:, None], -1, world.traits.codes).astype(np.int32)
+    learnt = world.where(~refusing[world.rows]).with_traits(dataclasses.replace(world.traits, codes=codes))
+    held = world.take(np.flatnonzero(refusing))
+    held = dataclasses.replace(held, weight=np.zeros_like(held.weight), strength=np.zeros_like(held.strength))
+    neighbours, region = (
+        fit_model(learnt, config)
+        for config in (UserNeighboursConfig(), SegmentPopularityConfig(traits=("region",), prior=1.0))
+    )
+    models = served_by(neighbours, learnt)
+    served = {**models.served["film"], "new": "region"}
+    return (
+        learnt,
+        held,
+        FittedModels(
+            models.item_keys, {**models.models, "region": region}, dict.fromkeys(learnt.domains, served), None
+        ),
+    )
+
+
+def lists_in(parted, rules=None, keys=None, k=10, **config):
+    learnt, held, models = parted
+    maker = ListMaker(models, learnt, ScoringConfig(k=k, block_people=64, **config), rules, unprofiled=held)
+    keys = learnt.user_keys if keys is None else keys
+    return pa.Table.from_batches(maker.batches(keys)).to_pylist()
+
+
+def consumed_by(interactions):
+    """Keys of the items that each person has consumed."""
+    items = interactions.item_keys.to_pylist()
+    return {
+        user: {items[item] for item in interactions.indices[interactions.indptr[row] : interactions.indptr[row + 1]]}
+        for row, user in enumerate(interactions.user_keys.to_pylist())
+    }
+
+
+def test_who_may_not_be_profiled_gets_the_list_of_a_stranger_less_what_they_have_consumed(parted):
+    rows = lists_in(parted)
+    shown = ("item_key", "score", "strategy", "reason_code", "reason_segment", "reason_item_key", "model_version")
+    for domain in ("film", "knowledge"):
+        ranking = [
+            [row[column] for column in shown]
+            for row in lists_in(parted, keys=pa.array(["stranger"]), k=40)
+            if row["target_domain"] == domain
+        ]
+        assert len(ranking) == 40
+        assert {(strategy, code) for _, _, strategy, code, *_ in ranking} == {("segment_popularity", "popular")}
+        for user, consumed in consumed_by(parted[1]).items():
+            own = [
+                [row[column] for column in shown]
+                for row in rows
+                if (row["user_key"], row["target_domain"]) == (user, domain)
+            ]
+            assert consumed & {place[0] for place in ranking[:10]}, "nothing would have to be left out"
+            assert own == [place for place in ranking if place[0] not in consumed][:10]
+
+
+def test_of_others_nothing_changes_when_somebody_may_not_be_profiled(parted):
+    learnt, _, models = parted
+    alone = pa.Table.from_batches(ListMaker(models, learnt, TEN).batches(learnt.user_keys)).to_pylist()
+    others = [row for row in alone if row["user_key"] not in REFUSING]
+    rows = lists_in(parted)
+    assert [row for row in rows if row["user_key"] not in REFUSING] == others
+    assert "similar_people" in {row["reason_code"] for row in others}
+    assert {row["user_key"] for row in rows} == set(learnt.user_keys.to_pylist())
+
+
+def test_only_exclusions_look_at_where_the_unprofiled_live(parted, known):
+    learnt, held, _ = parted
+
+    of_taste = {key for key in learnt.item_keys.to_pylist() if int(key.split(":")[1]) % 4 == 1}
+    rows = lists_in(parted, rules_of(known, action="exclude", topic="taste 1", region="west"))
+    listed = {user: {row["item_key"] for row in rows if row["user_key"] == user} for user in REFUSING}
+    assert {user for user in REFUSING if not listed[user] & of_taste} == {"u101", "u103"}, "they live in the west"
+
+    may_see_it = {user for user, consumed in consumed_by(held).items() if "film:06" not in consumed}
+    assert may_see_it & {"u101", "u103"}
+    for region, concerned in (("west", set()), (None, may_see_it)):
+        pin = rules_of(known, action="pin", target_domain="film", item_id="06", region=region)
+        assert {row["user_key"] for row in lists_in(parted, pin) if row["rule"] == "r"} & {*REFUSING} == concerned
+
+
+def test_exploration_shows_the_unprofiled_nothing_that_they_have_consumed(parted):
+    rows = lists_in(parted, exploration=ExplorationConfig(share=0.5, first_place=1, most_interactions=1000))
+    consumed = consumed_by(parted[1])
+    own = [row for row in rows if row["user_key"] in REFUSING]
+    assert any(row["rule"] == "exploration" for row in own)
+    assert not any(row["item_key"] in consumed[row["user_key"]] for row in own)
+
+
+def test_who_has_consumed_nearly_everything_and_may_not_be_profiled_gets_what_is_left(parted):
+    learnt, held, models = parted
+    one = held.take(np.array([0]))
+    everything = np.setdiff1d(np.arange(80, dtype=np.int32), [3, 5, 41])
+    several = {
+        name: np.zeros(77, dtype=getattr(held, name).dtype) for name in ("weight", "strength", "last_at", "is_consumed")
+    }
+    full = dataclasses.replace(one, indptr=np.array([0, 77]), indices=everything, **several)
+    full = dataclasses.replace(full, is_consumed=np.ones(77, dtype=np.bool_))
+    rows = lists_in((learnt, full, models), keys=one.user_keys)
+    found = {(row["target_domain"], row["item_key"]) for row in rows}
+    keys = learnt.item_keys.to_pylist()
+    assert found == {("film", keys[3]), ("film", keys[5]), ("knowledge", keys[41])}
+
+
+def test_models_that_have_learnt_from_who_may_not_be_profiled_serve_nobody(parted, known):
+    learnt, held, models = parted
+    world, _ = known
+    with pytest.raises(ValueError, match="entries of people who may not be profiled"):
+        ListMaker(models, world, TEN, unprofiled=held)
+    others = dataclasses.replace(held, item_keys=pa.array([f"x{n}" for n in range(80)]))
+    with pytest.raises(ValueError, match="other items"):
+        ListMaker(models, learnt, TEN, unprofiled=others)

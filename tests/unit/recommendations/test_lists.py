@@ -63,7 +63,19 @@ def models(store, interactions):
 
 def lists_as_of(interactions, models, as_of, time_zone="UTC"):
     with duckdb.connect() as connection:
-        replace_table(connection, "core.dim_user", interactions.table("person").select(["user_key"]))
+        people = interactions.table("person")
+        yes = pa.array([True] * people.num_rows)
+        replace_table(connection, "core.dim_user", people.append_column("may_be_personalised", yes))
+        history = people.append_column("version_number", pa.array([1] * people.num_rows))
+        history = history.append_column("valid_from", pa.array([as_of] * people.num_rows))
+        replace_table(connection, "core.dim_user_history", history)
+        preference = interactions.table("preference")
+        yes = pa.array([True] * preference.num_rows)
+        preference = preference.append_column("may_be_personalised", yes).append_column(
+            "strength", preference["weight"]
+        )
+        replace_table(connection, "features.user_item_preference", preference)
+        replace_table(connection, "core.fct_interaction", pa.table({"occurred_at": [as_of]}))
         replace_table(connection, "raw.run", pa.table({"as_of": [as_of], "time_zone": [time_zone], "batch": [1]}))
         rules = pa.table({name: pa.nulls(0, pa.string()) for name in RULE_COLUMNS})
         replace_table(connection, "seeds.recommendation_rules", rules)
