@@ -1,7 +1,7 @@
 """Rules on ranked lists, given as data: exclusions, pins, caps and diversity.
 
 Holds what a table of rules means and what it makes of ranked pools. A rule says what it is about (items, by their id,
-topic, kind or language) and whom it concerns (people, by country, region or age). Which pools there are is decided by the
+topic, series, kind or language) and whom it concerns (people, by country, region or age). Which pools there are is decided by the
 models; how items are explored is in `exploration`; the share of the other platform in a mixed list (`min_share`) is kept
 where lists of both platforms meet, in the warehouse.
 """
@@ -28,6 +28,7 @@ RULE_COLUMNS = (
     "target_domain",
     "item_id",
     "topic",
+    "series",
     "item_kind",
     "language",
     "country",
@@ -37,8 +38,8 @@ RULE_COLUMNS = (
     "number",
     "is_active",
 )
-# What a cap counts for each of -> the column of the table of items that lists them.
-CAPPED_PER = {"topic": "topics", "person": "people"}
+# What a cap counts for each of -> the column of the table of items that lists them, or names the one that there is.
+CAPPED_PER = {"topic": "topics", "person": "people", "series": "series"}
 ITEM_COLUMNS = ("item_key", "domain", "item_id", "kind", "language", *CAPPED_PER.values())
 
 NO_ORIGIN = -1
@@ -169,7 +170,7 @@ class Rules:
 
     Attributes:
         rules: The rules by rule_id; pins go to the front in this order.
-        members: For each key of `CAPPED_PER` the items x topics (or people) matrix, bool CSR.
+        members: For each key of `CAPPED_PER` the items x topics (or people, or series) matrix, bool CSR.
         year: Calendar year in which ages are reckoned.
         warnings: A sentence for each rule that changes nothing because what it is about, or whom, is not there.
         knows_people: Whether rules may look at who people are; if not, only exclusions do.
@@ -197,7 +198,7 @@ class Rules:
         return dataclasses.replace(self, knows_people=False)
 
     def acting(self, columns: range) -> list[Rule]:
-        """The rules that may change a list of items in a range; a cap per topic or person only where there are any."""
+        """The rules that may change a list of items in a range; a cap per topic, person or series only where there are any."""
         return [
             rule
             for rule in self.rules
@@ -317,14 +318,14 @@ def rules_from_arrow(rules: pa.Table, items: pa.Table, interactions: Interaction
     """The active rules of a table.
 
     Every condition of a row must hold; an empty one holds always. `exclude` keeps its items from the people it concerns.
-    `pin` puts one item in front. `cap` allows at most `number` of its items in a list, for each topic or person where
-    `per` says so. `diversity` re-ranks by maximal marginal relevance with `number` as the trade-off. Topics, kinds,
+    `pin` puts one item in front. `cap` allows at most `number` of its items in a list, for each topic, person or series where
+    `per` says so. `diversity` re-ranks by maximal marginal relevance with `number` as the trade-off. Topics, series, kinds,
     countries and regions are compared without case; the language zh holds for zh-cn too.
 
     Args:
         rules: One row per rule, with the columns `RULE_COLUMNS`.
-        items: One row per item, with the columns `ITEM_COLUMNS`; topics and people are lists of text. Items that it does
-            not have are known by their key only.
+        items: One row per item, with the columns `ITEM_COLUMNS`; topics and people are lists of text, a series
+            is one, NULL for an item that is part of none. Items that it does not have are known by their key only.
         interactions: The index of items; and the traits of everyone, to tell which rules concern nobody.
         as_of: Moment in which ages are reckoned, in microseconds since 1970.
 
@@ -690,10 +691,10 @@ def _check(row: Mapping[str, Any], domains: Sequence[str]) -> None:
         refuse(f"unknown action {action!r}", f"known are {', '.join(ACTIONS)}")
     if row["target_domain"] and row["target_domain"] not in domains:
         refuse(f"unknown platform {row['target_domain']!r}", f"known are {', '.join(domains)}, empty for both")
-    about = [name for name in ("item_id", "topic", "item_kind", "language") if row[name]]
+    about = [name for name in ("item_id", "topic", "series", "item_kind", "language") if row[name]]
     whom = [name for name in ("country", "region") if row[name]]
     if action == "exclude" and not about:
-        refuse("it would exclude everything", "say what it is about: item_id, topic, item_kind or language")
+        refuse("it would exclude everything", "say what it is about: item_id, topic, series, item_kind or language")
     if action == "pin" and not row["item_id"]:
         refuse("it does not say what to pin", "an item_id is expected")
     if action in ("min_share", "diversity") and about:
@@ -703,7 +704,7 @@ def _check(row: Mapping[str, Any], domains: Sequence[str]) -> None:
     if row["min_age"] is not None and (action != "exclude" or row["min_age"] < 1):
         refuse(f"{action} with min_age {row['min_age']}", "an age of at least 1 is expected, in an exclusion")
     if row["per"] and (action != "cap" or row["per"] not in CAPPED_PER):
-        refuse(f"{action} per {row['per']!r}", f"a cap can be per {' or '.join(CAPPED_PER)}")
+        refuse(f"{action} per {row['per']!r}", f"a cap can be per {', '.join(CAPPED_PER)}")
     if action == "cap" and (number is None or number < 1 or number != int(number)):
         refuse(f"number is {number}", "a whole number of at least 1 is expected in a cap")
     if action in ("min_share", "diversity") and (number is None or not 0 <= number <= 1):
@@ -714,7 +715,7 @@ def _idle(rules: Rules, interactions: Interactions) -> Iterable[str]:
     """A sentence for each rule that changes nothing."""
     for rule in rules.rules:
         if not rule.items.any():
-            yield f"rule {rule.rule_id!r} is about no item that is known; check its item_id, topic, item_kind and language"
+            yield f"rule {rule.rule_id!r} is about no item that is known; check its item_id, topic, series, item_kind and language"
         elif not rules.concerns(rule, interactions).any():
             yield f"rule {rule.rule_id!r} concerns nobody; check its country, region and min_age"
 
@@ -740,6 +741,8 @@ class _Catalogue:
             about &= np.asarray(by_id) | np.asarray(by_key)
         if row["item_kind"]:
             about &= self._is("kind", lambda value: value == row["item_kind"].casefold())
+        if row["series"]:
+            about &= self._is("series", lambda value: value == row["series"].casefold())
         if row["language"]:
             tag = row["language"].casefold()
             about &= self._is("language", lambda value: value == tag or value.startswith(f"{tag}-"))
@@ -750,7 +753,7 @@ class _Catalogue:
         return about
 
     def members(self, column: str) -> csr_matrix:
-        """Items x what a column of lists holds."""
+        """Items x what a column of lists, or of texts without regard to case, holds."""
         return self._listed(column)[0]
 
     def _is(self, column: str, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
@@ -761,8 +764,11 @@ class _Catalogue:
 
     def _listed(self, column: str) -> tuple[csr_matrix, list[str]]:
         listed = self._items.column(column).combine_chunks()
-        owner = pc.list_parent_indices(listed).to_numpy()
-        values = pc.cast(pc.list_flatten(listed), pa.string()).dictionary_encode()
+        if pa.types.is_list(listed.type):
+            owner, values = pc.list_parent_indices(listed).to_numpy(), pc.list_flatten(listed)
+        else:
+            owner, values = np.arange(len(listed)), pc.utf8_lower(pc.cast(listed, pa.string()))
+        values = pc.cast(values, pa.string()).dictionary_encode()
         codes = pc.fill_null(values.indices, NO_ITEM).to_numpy(zero_copy_only=False)
         known = codes != NO_ITEM
         names = values.dictionary.to_pylist()

@@ -222,6 +222,7 @@ def build_catalogue(seed: int, film_genres: Floats, film_popularity: Floats, gen
             "summary": [_summary(rng, work, names[0]) for work, names in zip(works, teachers, strict=True)],
             "topics": [[load_subjects()[s].topic, work.topic] for s, work in zip(subject, works, strict=True)],
             "authors": teachers,
+            "series": pa.array(_series_of(works), pa.string()),
             "language": ["en"] * items,
             "level": [_LEVELS[n] for n in rng.choice(4, size=items, p=[0.35, 0.3, 0.1, 0.25])],
             "duration_minutes": [float(rng.integers(*_MINUTES[work.kind])) for work in works],
@@ -255,6 +256,12 @@ def _with_companions(rng: np.random.Generator, works: Sequence[Work]) -> list[Wo
             dataclasses.replace(work, kind=kind, title=title.format(title=work.title), companion_of=work.title)
         )
     return [*works, *companions]
+
+
+def _series_of(works: Sequence[Work]) -> list[str | None]:
+    """A work and its companions are a series that is called by the work; whatever stands alone is in none."""
+    called = {work.companion_of for work in works if work.companion_of is not None}
+    return [work.companion_of or (work.title if work.title in called else None) for work in works]
 
 
 def _publication_times(rng: np.random.Generator, items: int) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@
             strategy='check',
             updated_at='changed_at',
             check_cols=[
-                'title', 'kind', 'summary', 'topics', 'authors', 'language', 'level', 'currency', 'duration_minutes', 'price',
+                'title', 'kind', 'summary', 'topics', 'authors', 'series', 'language', 'level', 'currency', 'duration_minutes', 'price',
                 'published_at',
             ],
             hard_deletes='invalidate',
@@ -20,6 +20,7 @@
         contents.summary,
         contents.topics,
         contents.authors,
+        contents.series,
         contents.language,
         contents.level,
         contents.currency,

@@ -6,7 +6,7 @@
             strategy='check',
             updated_at='changed_at',
             check_cols=[
-                'title', 'kind', 'original_title', 'synopsis', 'genres', 'countries', 'language', 'currency', 'imdb_id',
+                'title', 'kind', 'original_title', 'synopsis', 'genres', 'countries', 'series', 'language', 'currency', 'imdb_id',
                 'release_year', 'runtime_minutes', 'price',
             ],
             hard_deletes='invalidate',
@@ -21,6 +21,7 @@
         films.synopsis,
         films.genres,
         films.countries,
+        films.series,
         films.language,
         films.currency,
         films.imdb_id,

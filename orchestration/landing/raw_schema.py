@@ -162,20 +162,31 @@ def stored_table(table: Table) -> StoredTable:
 def ensure_raw_schema(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """Create the raw schema and all its tables where they are missing.
 
+    A table that lacks optional columns of the contract gets them: they are NULL in what was loaded before, until it is delivered
+    again.
+
     Args:
         connection: A read-write connection.
         contract: The landing contract.
 
     Raises:
-        RawSchemaError: If a table exists with other columns than the contract says.
+        RawSchemaError: If a table exists with columns that differ from the contract in anything else.
     """
+    optional = {table.raw_name: {c.name for c in table.columns if not c.required} for table in contract.tables}
     wanted = [stored_table(table) for table in contract.tables] + [*BOOKS, FILE_STATE]
     found = _found_columns(connection)
     missing = [table for table in wanted if table.name not in found]
+    older: list[StoredTable] = []
     for table in wanted:
         columns = found.get(table.name)
         expected = [(column.name, column.sql_type) for column in table.columns]
-        if columns is not None and columns != expected:
+        if columns is None or columns == expected:
+            continue
+        if columns == [
+            column for column in expected if column in columns or column[0] not in optional.get(table.name, ())
+        ]:
+            older.append(table)
+        else:
             changed = sorted({name for name, _ in set(columns) ^ set(expected)}) or ["the order of columns"]
             raise RawSchemaError(
                 f"{SCHEMA}.{table.name} was made for another contract (differs in {', '.join(changed)}): "
@@ -185,6 +196,23 @@ def ensure_raw_schema(connection: duckdb.DuckDBPyConnection, contract: Contract)
         connection.execute(f"create schema if not exists {SCHEMA}")
         for table in missing:
             connection.execute(table.ddl)
+    for table in older:
+        _extend(connection, table)
+
+
+def _extend(connection: duckdb.DuckDBPyConnection, table: StoredTable) -> None:
+    """Make a table anew with columns that it lacks, in their places, since rows are inserted by place."""
+    former = f"{table.name}__former"
+    connection.execute("begin transaction")
+    try:
+        connection.execute(f'alter table {SCHEMA}."{table.name}" rename to "{former}"')
+        connection.execute(table.ddl)
+        connection.execute(f'insert into {SCHEMA}."{table.name}" by name from {SCHEMA}."{former}"')
+        connection.execute(f'drop table {SCHEMA}."{former}"')
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
 
 
 def _found_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str]]]:

@@ -106,6 +106,7 @@ select
     items.title,
     items.kind,
     items.language,
+    items.series,
     concat_ws(' ', contents.summary, films.original_title, films.synopsis) as text,
     topics.topics,
     people.people
@@ -338,7 +339,8 @@ def write_user_item(
     ((as_of, time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
     rules = rules_from_arrow(
         connection.execute("from seeds.recommendation_rules").to_arrow_table(),
-        interactions.table("item"),
+        # As it is now: an artifact is found again under the hash of what models learn from, and rules look at more than that.
+        connection.execute(_ITEMS).to_arrow_table(),
         history,
         int(np.datetime64(as_of, "us").astype(np.int64)),
     )

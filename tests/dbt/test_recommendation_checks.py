@@ -308,6 +308,8 @@ WITHOUT_A_LIST = {
     "an exclusion of it by its key": ([exclusion(item_id="knowledge:c1")], False),
     "an exclusion of it by its kind": ([exclusion(target_domain="knowledge", item_kind="Course")], False),
     "an exclusion of it by its topic": ([exclusion(topic="LAW")], False),
+    "an exclusion of it by its series": ([exclusion(series="FIRST steps")], False),
+    "an exclusion of another series": ([exclusion(series="first")], True),
     "an exclusion of it by its language": ([exclusion(language="zh")], False),
     "an exclusion of another language": ([exclusion(language="z")], True),
 }
@@ -318,7 +320,7 @@ def test_whoever_can_be_shown_an_item_must_have_a_list(failed_on_faulty_lists, w
     (changes, missing), test = WITHOUT_A_LIST[case], compiled(warehouse, "every_person_has_a_list_for_each_side")
     with duckdb.connect(str(warehouse.build_file)) as connection:
         connection.begin()
-        connection.execute("update core.dim_item set language = 'zh-CN' where item_id = 'c1'")
+        connection.execute("update core.dim_item set language = 'zh-CN', series = 'First Steps' where item_id = 'c1'")
         connection.execute("insert into core.dim_topic (topic_key, topic) values ('t', 'Law')")
         connection.execute("insert into core.bridge_item_topic (item_key, topic_key) values ('knowledge:c1', 't')")
         for change in changes:

@@ -17,6 +17,7 @@ select
     contents.summary,
     coalesce(contents.topics, cast([] as varchar[])) as topics,
     coalesce(contents.authors, cast([] as varchar[])) as authors,
+    items.series,
     items.language,
     contents.level,
     items.currency,

@@ -18,6 +18,7 @@ select
     films.synopsis,
     coalesce(films.genres, cast([] as varchar[])) as genres,
     coalesce(films.countries, cast([] as varchar[])) as countries,
+    items.series,
     items.language,
     films.release_year,
     items.currency,

@@ -10,6 +10,7 @@ select
     item_id,
     title,
     kind,
+    series,
     language,
     currency,
     is_inferred,

@@ -23,6 +23,7 @@ exclusions as (
         target_domain,
         item_id,
         lower(topic) as topic,
+        lower(series) as series,
         lower(item_kind) as item_kind,
         lower(language) as language
     from {{ ref('recommendation_rules') }}
@@ -57,6 +58,7 @@ shown as (
         items.item_id,
         items.domain,
         lower(items.kind) as item_kind,
+        lower(items.series) as series,
         lower(items.language) as language,
         coalesce(topics.topics, []) as topics
     from {{ ref('dim_item') }} as items
@@ -76,6 +78,7 @@ excluded as (
     where
         (exclusions.target_domain is null or exclusions.target_domain = shown.domain)
         and (exclusions.item_id is null or exclusions.item_id in (shown.item_id, shown.item_key))
+        and (exclusions.series is null or exclusions.series = shown.series)
         and (exclusions.item_kind is null or exclusions.item_kind = shown.item_kind)
         and (
             exclusions.language is null

@@ -8,9 +8,10 @@ import duckdb
 import pytest
 
 from orchestration.landing import loading
+from orchestration.landing.contract import project_contract
 from orchestration.landing.ledger import data_fingerprint, has_news, landing_state
 from orchestration.landing.loading import load_landing
-from orchestration.landing.raw_schema import RawSchemaError
+from orchestration.landing.raw_schema import RawSchemaError, ensure_raw_schema
 from tests.unit.landing.folder import NOW, SECRET, Landing, Warehouse
 
 
@@ -262,6 +263,37 @@ def test_the_fingerprint_is_that_of_all_files(landing: Landing) -> None:
 def test_a_warehouse_of_another_contract_is_refused_with_advice(warehouse: Warehouse, landing: Landing) -> None:
     landing.events("film/events/a.csv", view("e1"))
     warehouse.load(landing)
-    warehouse.connection.execute("alter table raw.film__events drop column region")
-    with pytest.raises(RawSchemaError, match=r"raw.film__events was made for another contract \(differs in region\)"):
-        warehouse.load(landing)
+    for change in ("drop column film_id", "add column more varchar", "alter column value type varchar"):
+        column = change.split()[2]
+        warehouse.connection.execute("begin")
+        warehouse.connection.execute(f"alter table raw.film__events {change}")
+        with pytest.raises(
+            RawSchemaError, match=rf"raw.film__events was made for another contract \(differs in {column}\)"
+        ):
+            ensure_raw_schema(warehouse.connection, project_contract())
+        warehouse.connection.execute("rollback")
+
+
+def test_a_warehouse_from_before_an_optional_column_gains_it_and_keeps_its_rows(
+    warehouse: Warehouse, landing: Landing
+) -> None:
+    films = landing.root / "film/films/all.csv"
+    films.parent.mkdir(parents=True)
+    films.write_text("film_id,title,kind,series,synopsis\nf1,Heat,movie,,Cops\nf2,Dune,movie,Dune,Sand\n")
+    warehouse.load(landing)
+    before = contents(warehouse)
+    warehouse.connection.execute("alter table raw.film__films drop column series")
+    warehouse.connection.execute("alter table raw.knowledge__contents drop column series")
+    assert not warehouse.load(landing).has_news
+    after = contents(warehouse)
+    series = "select film_id, series from raw.film__films order by film_id"
+    assert warehouse.rows(series) == [("f1", None), ("f2", None)]
+    assert {name: rows for name, rows in after.items() if name != "film__films"} == {
+        name: rows for name, rows in before.items() if name != "film__films"
+    }, "also no table is left over"
+    others = "select film_id, title, synopsis, _delivery_id, _batch, _row_number, _is_current from raw.film__films order by 1"
+    assert warehouse.rows(others) == [("f1", "Heat", "Cops", 1, 1, 1, True), ("f2", "Dune", "Sand", 1, 1, 2, True)]
+
+    films.write_text("film_id,title,kind,series,synopsis\nf1,Heat,movie,,Cops\nf2,Dune,movie,Dune,Sands\n")
+    assert warehouse.load(landing).has_news
+    assert warehouse.rows(series) == [("f1", None), ("f2", "Dune")]

@@ -28,16 +28,16 @@ from tests.unit.models_ml.conftest import preference_table
 AS_OF = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * 1e6)
 SEED_FILE = Path(__file__).resolve().parents[3] / "dbt_project" / "seeds" / "recommendation_rules.csv"
 
-# item -> kind, language, topics, people
+# item -> kind, language, topics, people, series
 CATALOGUE = {
-    "film:0": ("movie", "en", ["Drama"], ["Lee"]),
-    "film:1": ("movie", "zh-cn", ["Drama", "Crime"], ["Lee", "Mann"]),
-    "film:2": ("short", "zh", ["Drama"], ["Mann"]),
-    "film:3": ("short", "de", ["Crime"], ["Lee"]),
-    "film:4": ("movie", None, None, None),
-    "film:5": ("documentary", "zhuang", ["War"], ["Lee"]),
-    "knowledge:0": ("course", "en", ["Drama"], ["Lee"]),
-    "knowledge:1": ("ebook", "de", ["Crime"], []),
+    "film:0": ("movie", "en", ["Drama"], ["Lee"], ["Saga"]),
+    "film:1": ("movie", "zh-cn", ["Drama", "Crime"], ["Lee", "Mann"], None),
+    "film:2": ("short", "zh", ["Drama"], ["Mann"], ["saga"]),
+    "film:3": ("short", "de", ["Crime"], ["Lee"], ["Noir Nights"]),
+    "film:4": ("movie", None, None, None, ["Saga"]),
+    "film:5": ("documentary", "zhuang", ["War"], ["Lee"], None),
+    "knowledge:0": ("course", "en", ["Drama"], ["Lee"], ["Saga"]),
+    "knowledge:1": ("ebook", "de", ["Crime"], [], None),
 }
 # person -> country, region, birth decade
 PEOPLE = {
@@ -82,6 +82,7 @@ def catalogue():
             "language": [item[1] for item in CATALOGUE.values()],
             "topics": pa.array([item[2] for item in CATALOGUE.values()], pa.list_(pa.string())),
             "people": pa.array([item[3] for item in CATALOGUE.values()], pa.list_(pa.string())),
+            "series": pa.array([item[4] and item[4][0] for item in CATALOGUE.values()], pa.string()),
         }
     )
 
@@ -131,6 +132,9 @@ def test_an_exclusion_is_kept_from_whom_it_concerns():
         ({"item_id": "film:4"}, [0, 1, 2, 3, 5]),
         ({"item_id": "4"}, [0, 1, 2, 3, 5]),
         ({"topic": "drama", "target_domain": "knowledge"}, [0, 1, 2, 3, 4, 5]),
+        ({"series": "Saga"}, [1, 3, 5]),
+        ({"series": "saga", "item_kind": "movie"}, [1, 2, 3, 5]),
+        ({"series": "noir"}, [0, 1, 2, 3, 4, 5]),
     ],
 )
 def test_what_a_rule_is_about(rule, left):
@@ -231,6 +235,30 @@ def test_a_cap_per_person_and_a_cap_on_a_kind_hold_together():
     assert lists == [[0, 1, 2, 4]] * 4
     assert report.places == {"r0": 4, "r1": 0}
     assert report.relaxed == 0
+
+
+def test_a_cap_per_series_counts_one_series_however_it_is_spelt_and_nothing_else():
+    """0 and 2 are of one series, so 4 is passed over; 1 and 5 are of none and are never counted together."""
+    lists, report = applied(made({"action": "cap", "per": "series", "number": 2}), pools([0, 1, 2, 4, 5, 3]), 5)
+    assert lists == [[0, 1, 2, 5, 3]] * 4
+    assert report == RulesReport(lists=4, places={"r0": 4})
+    of_one = made({"action": "cap", "series": "SAGA", "number": 1})
+    assert applied(of_one, pools([0, 1, 2, 4, 5, 3]), 4)[0] == [[0, 1, 5, 3]] * 4
+
+
+def test_a_cap_per_series_changes_nothing_where_no_item_is_of_any():
+    bare = catalogue().set_column(7, "series", pa.nulls(len(CATALOGUE), pa.string()))
+    row = {
+        **dict.fromkeys(SCHEMA.names),
+        "rule_id": "r0",
+        "is_active": True,
+        "action": "cap",
+        "per": "series",
+        "number": 1.0,
+    }
+    rules = rules_from_arrow(pa.Table.from_pylist([row], schema=SCHEMA), bare, world(), AS_OF)
+    assert rules.acting(FILM) == []
+    assert applied(rules, pools([0, 1, 2, 4, 5, 3]), 5)[0] == [[0, 1, 2, 4, 5]] * 4
 
 
 def test_a_cap_holds_for_whom_it_concerns():
@@ -415,7 +443,7 @@ def test_a_rule_that_changes_nothing_is_reported():
         ({"action": "cap", "topic": "drama"}, "number is None; a whole number"),
         ({"action": "cap", "per": "topic", "number": 0}, "number is 0"),
         ({"action": "cap", "per": "topic", "number": 1.5}, "number is 1.5"),
-        ({"action": "cap", "per": "series", "number": 1}, "per 'series'; a cap can be per topic or person"),
+        ({"action": "cap", "per": "kind", "number": 1}, "per 'kind'; a cap can be per topic, person, series"),
         ({"action": "exclude", "item_id": "0", "per": "topic"}, "exclude per 'topic'"),
         ({"action": "diversity", "number": 1.5}, "number is 1.5; a number from 0 to 1"),
         ({"action": "diversity", "number": 0.5, "topic": "drama"}, "diversity with topic"),
@@ -500,7 +528,8 @@ RULE = st.one_of(
     st.fixed_dictionaries(
         {"action": st.just("cap"), "number": st.integers(1, 3)},
         optional={
-            "per": st.sampled_from(["topic", "person"]),
+            "per": st.sampled_from(["topic", "person", "series"]),
+            "series": st.sampled_from(["saga", "noir nights"]),
             "topic": st.sampled_from(["drama", "crime"]),
             "country": st.sampled_from(["CN", "FR"]),
         },
@@ -515,9 +544,9 @@ def by_definition(rules, concerned, allowed, pool):
     front = [item for item in dict.fromkeys(pins) if item in allowed]
 
     def labels(rule, item):
-        column = {"topic": 2, "person": 3, "": None}[rule.per]
+        column = {"topic": 2, "person": 3, "series": 4, "": None}[rule.per]
         named = [""] if column is None else CATALOGUE[[*CATALOGUE][item]][column] or []
-        return {(rule.rule_id, label) for label in named if rule.items[item] and concerned[rule.rule_id]}
+        return {(rule.rule_id, label.lower()) for label in named if rule.items[item] and concerned[rule.rule_id]}
 
     caps = [rule for rule in rules.rules if rule.action == "cap"]
     kept, passed = [*front], []
@@ -567,6 +596,31 @@ def test_lists_are_what_the_definition_says_whatever_the_rules(rows, data):
         assert (key in report.shortened) == (length < min(k, len(pool)))
         assert (key in report.emptied) == (length == 0 < len(pool))
     assert report.relaxed == relaxed
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([None, "one", "ONE", "other"]), min_size=6, max_size=6), st.permutations(FILM), st.data()
+)
+def test_no_list_holds_more_of_a_series_than_its_cap_and_what_is_of_none_is_never_passed_over(series, order, data):
+    number = data.draw(st.integers(1, 3))
+    of_film = [name and name.lower() for name in series]
+    most = sum(min(number, of_film.count(name)) for name in ("one", "other")) + of_film.count(None)
+    k = data.draw(st.integers(1, max(1, most)))
+    items = catalogue().set_column(7, "series", pa.array([*series, None, None], pa.string()))
+    row = {"rule_id": "r", "is_active": True, "action": "cap", "per": "series", "number": float(number)}
+    row = {**dict.fromkeys(SCHEMA.names), **row}
+    rules = rules_from_arrow(pa.Table.from_pylist([row], schema=SCHEMA), items, world(), AS_OF)
+    lists, report = applied(rules, pools(order), k)
+    assert report.relaxed == 0
+    shown = lists[0]
+    assert len(shown) == k
+    for name in ("one", "other"):
+        assert sum(of_film[item] == name for item in shown) <= number
+    before_last = order[: order.index(shown[-1])]
+    assert [item for item in before_last if of_film[item] is None] == [
+        item for item in shown[:-1] if of_film[item] is None
+    ]
 
 
 @settings(max_examples=20, deadline=None)

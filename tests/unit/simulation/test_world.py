@@ -77,6 +77,19 @@ def test_ratings_of_zero_to_ten_become_one_to_five_in_halves() -> None:
         movietweetings.rescale_rating(np.array([11]))
 
 
+def test_a_work_and_its_companions_are_a_series_and_nothing_else_is(world: World) -> None:
+    contents = world.tables["knowledge/contents"]
+    titles, series = column(contents, "title"), column(contents, "series")
+    hand_written = {work.title for work in load_works()}
+    companions = [(title, name) for title, name in zip(titles, series, strict=True) if title not in hand_written]
+    assert companions
+    assert all(name in title for title, name in companions)
+    assert {name for name in series if name} == {name for _, name in companions}
+    originals = [(title, name) for title, name in zip(titles, series, strict=True) if title in hand_written]
+    assert {title for title, name in originals if name} == {name for _, name in companions}
+    assert all(name in (None, title) for title, name in originals)
+
+
 def test_film_events_are_the_real_ratings_and_nothing_else(world: World) -> None:
     events, ratings = world.tables["film/events"], movietweetings.read_ratings()
 

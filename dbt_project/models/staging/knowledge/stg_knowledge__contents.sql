@@ -18,6 +18,7 @@ cleaned as (
         {{ clean_text('contents.summary') }} as summary,
         {{ clean_tags('contents.topics') }} as topics,
         {{ clean_names('contents.authors') }} as authors, -- noqa: PRS
+        {{ clean_text('contents.series') }} as series,
         {{ language_code('contents.language') }} as language,
         {{ lower_code('contents.level') }} as level,
         {{ upper_code('contents.currency') }} as currency,
@@ -37,6 +38,7 @@ select
     summary,
     topics,
     authors,
+    series,
     language,
     level,
     currency,
