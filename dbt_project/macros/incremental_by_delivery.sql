@@ -89,6 +89,14 @@
     {%- endif %}
 {%- endmacro %}
 
+{#-
+    The batch after the last one that any table has taken in. Who belongs to whom may change without a delivery, when a run looks
+    back or no longer does; what is of that batch is seen as touched until a delivery has that number.
+-#}
+{% macro next_batch() -%}
+    (select coalesce(max(batch), -1) + 1 from meta.watermark)
+{%- endmacro %}
+
 {#- Accounts that the ledger no longer holds leave `int_account__joined`; the select only sees those it holds. -#}
 {% macro forget_missing_accounts() -%}
     {%- if is_incremental() -%}

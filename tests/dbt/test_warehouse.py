@@ -399,6 +399,41 @@ def test_building_again_without_a_delivery_changes_nothing(stages, dbt, tmp_path
     )
 
 
+@pytest.fixture(scope="module")
+def looked_back(stages, dbt, tmp_path_factory):
+    """Batch 2 as of the day before its links were made, without a delivery; and after that as of now again."""
+    folder = tmp_path_factory.mktemp("looked_back")
+    shutil.copy(stages[2].path, dbt.build_file)
+    made = []
+    for as_of in ("2026-01-14", "2026-01-31"):
+        with duckdb.connect(str(dbt.build_file)) as connection:
+            connection.execute("update raw.run set as_of = ?", [as_of])
+        run = dbt(*BUILD)
+        assert run.statuses, run.output
+        kept = folder / f"as_of_{as_of}.duckdb"
+        shutil.copy(dbt.build_file, kept)
+        made.append(Stage(kept, None, run, stages[2].tables))
+    return made
+
+
+def test_a_run_as_of_before_a_link_knows_two_people_each_with_a_history_of_their_own(looked_back):
+    then = looked_back[0]
+    assert then.run.named("fail", "error") == set(), then.run.output
+    persons = then.rows("select user_key, is_linked, account_count from core.dim_user")
+    assert set(persons) == {(key, False, 1) for key in (F1, F2, F3, F4, F5, K1, K2, K3, K4, K5)}
+    # A completion and a purchase by two people, and a click of a third.
+    learnt = "select user_key, strength from features.user_item_preference where item_key = 'knowledge:c1'"
+    assert set(then.rows(learnt)) == {(K1, 4.0), (K2, 4.0), (F1, 0.3), (K3, 0.3)}
+
+
+def test_the_run_after_it_knows_one_person_again_and_all_is_as_it_was(looked_back, stages):
+    now = looked_back[1]
+    assert now.run.named("fail", "error") == set(), now.run.output
+    assert differing_tables(stages[2].path, now.path, now.tables) == []
+    persons = f"select user_key from intermediate.int_account__joined where account_key in ('{K1}', '{K2}')"
+    assert now.rows(persons) == [(F1,), (F1,)]
+
+
 def test_another_time_zone_moves_every_day_without_a_delivery(stages, dbt, fresh_raw):
     shutil.copy(stages[3].path, dbt.build_file)
     with duckdb.connect(str(dbt.build_file)) as connection:

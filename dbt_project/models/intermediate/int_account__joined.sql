@@ -17,12 +17,34 @@ accounts as (
     from {{ source('raw', 'account') }}
 ),
 
-links as (
-    select * from {{ ref('stg_identity__account_links') }}
-),
-
 runs as (
     select * from {{ source('raw', 'run') }}
+),
+
+events as (
+    select occurred_at
+    from {{ source('knowledge', 'events') }}
+    where _is_current
+    union all
+    select occurred_at
+    from {{ source('film', 'events') }}
+    where _is_current
+),
+
+newest_events as (
+    select max(occurred_at) as occurred_at
+    from events
+),
+
+-- A run that looks back knows no link that was made after it; any other knows all that were delivered.
+links as (
+    select links.*
+    from {{ ref('stg_identity__account_links') }} as links
+    cross join runs
+    cross join newest_events
+    where
+        links.linked_at <= runs.as_of
+        or coalesce(newest_events.occurred_at <= runs.as_of, true)
 ),
 
 numbered_links as (
@@ -92,6 +114,10 @@ select
     changed.platform,
     changed.user_key,
     changed.previous_user_key,
-    runs.batch as changed_batch
+    {% if is_incremental() -%}
+        greatest(runs.batch, {{ next_batch() }}) as changed_batch
+    {%- else -%}
+        runs.batch as changed_batch
+    {%- endif %}
 from changed
 cross join runs
