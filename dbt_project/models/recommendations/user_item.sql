@@ -16,6 +16,17 @@ items as (
     from {{ ref('dim_item') }}
 ),
 
+users as (
+    select
+        user_key,
+        country
+    from {{ ref('dim_user') }}
+),
+
+countries as (
+    select * from {{ ref('country_names') }}
+),
+
 templates as (
     select * from {{ ref('reason_templates') }}
 ),
@@ -25,6 +36,9 @@ named as (
         scored.*,
         items.item_id,
         items.title,
+        -- A region may be written like a country: only the person's own country is called by its name.
+        coalesce(countries.name, scored.reason_segment) as english_segment,
+        coalesce(countries.name_zh, scored.reason_segment) as chinese_segment,
         {{ known_values(['first_items.title', 'second_items.title', 'third_items.title']) }} as reason_titles,
         -- What speaks against an item can make the shares of what speaks for it add up to more than 1.
         greatest(
@@ -36,6 +50,11 @@ named as (
     left join items as first_items on scored.reason_item_key = first_items.item_key
     left join items as second_items on scored.reason_item_key_2 = second_items.item_key
     left join items as third_items on scored.reason_item_key_3 = third_items.item_key
+    left join users on scored.user_key = users.user_key
+    left join countries
+        on
+            scored.reason_segment = countries.country
+            and users.country = countries.country
 ),
 
 worded as (
@@ -67,12 +86,12 @@ select
     {{ reason_sentence(
         'templates.reason',
         'templates.reason_without_item',
-        {'items': 'worded.english_titles', 'topics': 'worded.reason_topic', 'segment': 'worded.reason_segment'}
+        {'items': 'worded.english_titles', 'topics': 'worded.reason_topic', 'segment': 'worded.english_segment'}
     ) }} as reason,
     {{ reason_sentence(
         'templates.reason_zh',
         'templates.reason_without_item_zh',
-        {'items': 'worded.chinese_titles', 'topics': 'worded.reason_topic', 'segment': 'worded.reason_segment'}
+        {'items': 'worded.chinese_titles', 'topics': 'worded.reason_topic', 'segment': 'worded.chinese_segment'}
     ) }} as reason_zh,
     worded.reason_item_key,
     worded.reason_item_key_2,
