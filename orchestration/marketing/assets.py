@@ -42,7 +42,7 @@ _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
 _TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
 _MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
-_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
+_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact", "uplift")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
 
