@@ -89,6 +89,12 @@ class ContactFeatures:
     cost: Floats
     further: Floats | None = None
 
+    def at(self, rows: Ints) -> "ContactFeatures":
+        """Some of the rows, in the order given."""
+        return ContactFeatures(
+            **{one.name: _at(getattr(self, one.name), rows) for one in dataclasses.fields(ContactFeatures)}
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ContactHistory:
@@ -112,6 +118,11 @@ class ContactHistory:
     propensity: Floats
     observed_days: Floats
     stratum: Ints | None = None
+
+    def at(self, rows: Ints) -> "ContactHistory":
+        """Some of the rows, in the order given."""
+        names = [one.name for one in dataclasses.fields(ContactHistory) if one.name != "features"]
+        return ContactHistory(self.features.at(rows), **{name: _at(getattr(self, name), rows) for name in names})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -590,18 +601,11 @@ def _learnt_from(history: ContactHistory, config: ValuationConfig) -> ContactHis
         # Whole people, the smallest lots first, as long as all their rows fit.
         sorted_lots = np.sort(lot)
         rows = rows[lot < sorted_lots[config.most_history]]
-    return _taken(history, rows) if len(rows) else None
+    return history.at(rows) if len(rows) else None
 
 
-def _taken(history: ContactHistory, rows: Ints) -> ContactHistory:
-    def of(values: Any) -> Any:
-        return None if values is None else values[rows]
-
-    names = [one.name for one in dataclasses.fields(ContactHistory) if one.name != "features"]
-    features = ContactFeatures(
-        **{one.name: of(getattr(history.features, one.name)) for one in dataclasses.fields(ContactFeatures)}
-    )
-    return ContactHistory(features, **{name: of(getattr(history, name)) for name in names})
+def _at(values: Any, rows: Ints) -> Any:
+    return None if values is None else values[rows]
 
 
 def _drawn_by_lot(propensity: Floats) -> Flags:

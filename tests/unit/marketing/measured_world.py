@@ -20,6 +20,10 @@ _TABLES = """
 create schema raw;
 create schema core;
 create schema marketing;
+create schema staging;
+create table staging.stg_marketing__responses (
+    response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp
+);
 create table raw.run (as_of timestamp, time_zone varchar);
 create table core.dim_user (user_key varchar);
 create table core.dim_campaign (
