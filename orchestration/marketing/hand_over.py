@@ -358,7 +358,8 @@ select
     accounts.user_id,
     items.item_id,
     chosen.arm,
-    chosen.propensity,
+    -- Of the arm and of the item, as the landing contract has it: training weighs an answer by how likely it was to be asked for.
+    chosen.propensity * coalesce(chosen.draw_propensity, 1) as propensity,
     chosen.channel,
     chosen.not_before,
     chosen.not_after,

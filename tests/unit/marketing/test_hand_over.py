@@ -83,6 +83,26 @@ def test_a_list_names_the_account_and_what_to_show(house: House) -> None:
     assert made.metadata()["dagster/row_count"] == 1
 
 
+@pytest.mark.parametrize(
+    ("drawn", "told"),
+    [
+        ({"propensity": 0.8, "draw_propensity": 0.05}, 0.04),
+        ({"propensity": 0.8, "draw_propensity": 0.95}, 0.76),
+        ({"propensity": 0.8, "draw_propensity": None}, 0.8),
+        ({"propensity": None, "draw_propensity": 0.95}, None),
+    ],
+)
+def test_a_list_says_how_likely_the_contact_was_with_what_exploration_drew(
+    house: House, drawn: dict[str, Any], told: float | None
+) -> None:
+    house.plans("plan-1", contact("plan-1", "ann", is_explored=True, **drawn))
+    house.hands_over()
+    (row,) = house.rows()
+    assert row["propensity"] == (None if told is None else pytest.approx(told))
+    # What is measured rests on the lot of the arm alone.
+    assert house.ledger.contacts("plan-1")["propensity"].to_pylist() == [drawn["propensity"]]
+
+
 def test_held_out_people_are_kept_in_the_ledger_and_stand_in_no_list(house: House) -> None:
     house.plans("plan-1", contact("plan-1", "ann"), contact("plan-1", "bob", arm="control", cost=0.0))
     house.hands_over()
