@@ -28,7 +28,7 @@ from orchestration.command_line import (
     program,
     settings_of_call,
 )
-from orchestration.marketing.campaign_briefs import campaign_days
+from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS, campaign_days
 from orchestration.resources.durable import write_whole
 from orchestration.settings import Settings, parse_time
 from orchestration.sql import has_relation
@@ -42,15 +42,15 @@ _SHOWN_RIVALS = 3
 _FOLDER = Path("marketing") / "campaigns"
 # What the commands read, by table: a publication of another version of the project may lack it.
 _READ = {
-    "core.dim_campaign": "campaign_key, name, status, kind, channel, source_platform, target_platform, value_per_conversion, "
-    "starts_at, ends_at, updated_at",
+    "core.dim_campaign": "campaign_key, name, status, kind, channel, source_platform, target_platform, item_ids, "
+    "source_item_ids, value_per_conversion, starts_at, ends_at, updated_at",
     "core.dim_item": "item_key, title",
     "marketing.campaign_plan": "campaign_key, plan_id, state, problem, competes_with, first_date, last_date, currency, budget, "
     "spent, budget_left, holdout_share, people_in_segment, eligible_people, held_out_people, planned_contacts, planned_people, "
     "planned_cost, expected_conversions, expected_incremental_conversions, detectable_difference",
     "marketing.campaign_proposal": "proposal_id, rank, name, kind, channel, source_platform, target_platform, segment_key, "
-    "item_keys, starts_on, ends_on, time_zone, currency, reach, holdout_share, contacts, budget, cost, detectable_difference, "
-    "evidence, landing_row, "
+    "item_keys, source_item_keys, starts_on, ends_on, time_zone, currency, reach, holdout_share, contacts, budget, cost, "
+    "detectable_difference, evidence, landing_row, "
     + ", ".join(
         f"expected_{name}, expected_{name}_low, expected_{name}_high"
         for name in ("clicks", "conversions", "incremental_conversions", "revenue", "return")
@@ -65,6 +65,7 @@ _READ = {
     "marketing.plan": "plan_id, as_of, first_date, last_date",
     "marketing.segment": "segment_key",
 }
+_CHALLENGE = f"challenge_{CHALLENGE_DAYS}d"
 _STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
 
 campaign_app = typer.Typer(
@@ -124,13 +125,15 @@ def show(
         _expect_marts(connection)
         found = _rows(connection, "from marketing.campaign_proposal where proposal_id = ?", [name])
         if found:
-            titles = _titles(connection, found[0]["item_keys"])
+            items, beside = (_titles(connection, found[0][name]) for name in ("item_keys", "source_item_keys"))
             if as_json:
-                print_json({**found[0], "items": titles, "landing_row": json.loads(found[0]["landing_row"])})
+                row = json.loads(found[0]["landing_row"])
+                print_json({**found[0], "items": items, "source_items": beside, "landing_row": row})
             else:
-                _print_all_of_proposal(found[0], titles)
+                _print_all_of_proposal(found[0], items, beside)
             return DONE
         campaigns = [one for one in _campaigns(connection, settings.landing) if one["campaign_key"] == name]
+        items, beside = _items_of(connection, campaigns[0]) if campaigns else ([], [])
         result = _rows(connection, "from marketing.campaign_result where campaign_key = ?", [name])
         lifts = {
             (lift["measure"], lift["method"]): lift
@@ -143,9 +146,12 @@ def show(
         )
     if as_json:
         conversion = lifts.get(("conversion", _method(result[0], "newcombe"))) if result else None
-        print_json({**campaigns[0], "result": result[0] if result else None, "conversion": conversion})
+        challenge = lifts.get((_CHALLENGE, "newcombe"))
+        said = {"items": items, "source_items": beside, "result": result[0] if result else None}
+        print_json({**campaigns[0], **said, "conversion": conversion, "challenge": challenge})
         return DONE
     _print_brief(campaigns[0])
+    _print_items(_brief_of(campaigns[0]), items, beside)
     _print_plan(campaigns[0])
     if result:
         _print_result(result[0], lifts, (campaigns[0]["brief"] or {}).get("value_per_conversion"))
@@ -391,7 +397,7 @@ def _expect_usable(
         if row["segment"] not in keys:
             near = difflib.get_close_matches(row["segment"], keys, n=3, cutoff=0.4) or sorted(keys)[:3]
             raise CallError(f"--segment {row['segment']!r} is no segment; near are {', '.join(near)}; or `{_EVERYONE}`")
-    keys = [f"{row['target_platform']}:{item}" for item in row["item_ids"]]
+    keys, _ = _keys_of(row)
     if not connection.execute(
         "select 1 from core.dim_item where list_contains(?, item_key) limit 1", [keys]
     ).fetchone():
@@ -469,7 +475,7 @@ def _print_proposal(proposal: Mapping[str, Any]) -> None:
     print()
 
 
-def _print_all_of_proposal(proposal: Mapping[str, Any], titles: Sequence[str]) -> None:
+def _print_all_of_proposal(proposal: Mapping[str, Any], items: Sequence[str], beside: Sequence[str]) -> None:
     money = proposal["currency"]
     _print_wrapped("", f"{proposal['proposal_id']}  {proposal['name']}")
     print()
@@ -491,9 +497,9 @@ def _print_all_of_proposal(proposal: Mapping[str, Any], titles: Sequence[str]) -
             "can be proven",
             "nothing: too few people" if lift is None else f"a rise of {100 * lift:.2f} percentage points or more",
         ),
-        ("items", "; ".join(titles)),
     ):
         _print_wrapped(f"  {name:<14}", text)
+    _print_items(proposal, items, beside)
     print("\nIn brackets: the central 95 % of what may come. What the numbers rest on:")
     for sentence in proposal["evidence"]:
         _print_wrapped("  - ", sentence)
@@ -530,10 +536,26 @@ def _status(campaign: Mapping[str, Any]) -> str:
     return f"{status}; {plan['spent'] or 0:,.2f} of {_money(plan['budget'], plan['currency'])} spent"
 
 
+def _brief_of(campaign: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its row: the one that waits for a run if there is one; empty where none was delivered."""
+    return campaign.get("landing_row") or campaign["brief"] or {}
+
+
+def _print_items(brief: Mapping[str, Any], items: Sequence[str], beside: Sequence[str]) -> None:
+    """What people are offered, and what of the source platform belongs to it."""
+    if not items:
+        return
+    if not beside:
+        _print_field("items", "; ".join(items))
+        return
+    names = ("first one of", "then one of") if brief["kind"] == "interactive" else ("shelf", "and, offered")
+    for name, platform, titles in zip(names, ("source", "target"), (beside, items), strict=True):
+        _print_field(name, f"on {brief[f'{platform}_platform']}: {'; '.join(titles)}")
+
+
 def _print_brief(campaign: Mapping[str, Any]) -> None:
     """What a campaign is, by the row that waits for a run if there is one."""
-    waiting, plan = campaign.get("landing_row"), campaign["plan"]
-    brief = waiting or campaign["brief"] or {}
+    waiting, plan, brief = campaign.get("landing_row"), campaign["plan"], _brief_of(campaign)
     _print_wrapped("", f"{campaign['campaign_key']}  {campaign['name'] or '(no row of it was delivered)'}")
     if brief.get("kind"):
         by = f" by {brief['channel']}" if brief.get("channel") else ""
@@ -635,6 +657,7 @@ def _print_result(
     ]
     if caused:
         _print_field("caused", " and ".join(caused))
+    _print_challenge(lifts.get((_CHALLENGE, "newcombe")))
     cost = _money(result["cost"], result["currency"])
     if result["return_on_cost"] is not None:
         by = "by revenue" if worth is None else f"with a conversion worth {_money(worth, result['currency'])}"
@@ -663,6 +686,18 @@ def _print_result(
     if result["satisfaction"] is not None:
         mean = f"{result['satisfaction']:.2f}" + _ends(result["satisfaction_low"], result["satisfaction_high"], ".2f")
         _print_field("satisfaction", f"{mean} on average of {_answers(result['satisfaction_answers'])}")
+
+
+def _print_challenge(lift: Mapping[str, Any] | None) -> None:
+    """Who did both steps of a challenge in time, of both arms; nothing where there is none, or nobody was followed for so long."""
+    if lift is None or lift["difference"] is None:
+        return
+    ends = _ends(100 * lift["ci_low"], 100 * lift["ci_high"], "+.2f") if lift["ci_low"] is not None else ""
+    _print_field(
+        "challenge",
+        f"done by {lift['treatment']:.2%}, of the held out by {lift['control']:.2%}: "
+        f"{100 * lift['difference']:+.2f} percentage points{ends}",
+    )
 
 
 def _is_final(result: Mapping[str, Any]) -> bool:
@@ -710,6 +745,29 @@ def _print_wrapped(start: str, text: str) -> None:
 def _span(proposal: Mapping[str, Any], name: str, digits: int) -> str:
     mean, low, high = (proposal[f"expected_{name}{end}"] for end in ("", "_low", "_high"))
     return f"{mean:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def _keys_of(row: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Keys of the items of a row of `marketing/campaigns`: those of the target platform, and those of the source platform."""
+    start = f"{row['source_platform']}:"
+    named = row.get("item_ids") or ()
+    beside = [item for item in named if item.startswith(start)]
+    return [f"{row['target_platform']}:{item}" for item in named if not item.startswith(start)], beside
+
+
+def _items_of(connection: duckdb.DuckDBPyConnection, campaign: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Titles of the items of a campaign: those of the target platform, and those of the source platform."""
+    if "landing_row" in campaign:
+        keys = _keys_of(campaign["landing_row"])
+    else:
+        brief = campaign["brief"] or dict.fromkeys(("item_ids", "source_item_ids"))
+        of_target, of_source = (brief[name] or () for name in ("item_ids", "source_item_ids"))
+        keys = (
+            [f"{brief['target_platform']}:{item}" for item in of_target],
+            [f"{brief['source_platform']}:{item}" for item in of_source],
+        )
+    offered, beside = (_titles(connection, of_side) for of_side in keys)
+    return offered, beside
 
 
 def _titles(connection: duckdb.DuckDBPyConnection, item_keys: Sequence[str]) -> list[str]:
@@ -780,7 +838,11 @@ def _landed(file: Path) -> dict[str, Any] | None:
 
 def _as_landing_row(campaign: Mapping[str, Any]) -> dict[str, Any]:
     """The row that a published campaign came from."""
-    row = {key: value for key, value in campaign.items() if key not in {"campaign_key", "is_inferred"}}
+    row = {
+        key: value for key, value in campaign.items() if key not in {"campaign_key", "is_inferred", "source_item_ids"}
+    }
+    beside = [f"{campaign['source_platform']}:{item}" for item in campaign["source_item_ids"] or ()]
+    row["item_ids"] = [*beside, *(campaign["item_ids"] or ())]
     for key in ("budget", "cost_per_exposure", "value_per_conversion"):
         row[key] = None if row[key] is None else float(row[key])
     for key in ("starts_at", "ends_at", "updated_at"):

@@ -188,6 +188,7 @@ def _proposals(proposals: Sequence[Mapping[str, Any]]) -> str:
         "",
         "kind",
         "channel",
+        "items",
         "reach",
         "budget",
         "",
@@ -203,6 +204,7 @@ def _proposals(proposals: Sequence[Mapping[str, Any]]) -> str:
                 proposal["name"],
                 proposal["kind"],
                 proposal["channel"],
+                _sides(proposal),
                 proposal["reach"],
                 proposal["budget"],
                 proposal["currency"],
@@ -219,6 +221,13 @@ def _proposals(proposals: Sequence[Mapping[str, Any]]) -> str:
         "<code>marketing/campaigns/NAME.ndjson</code> of the landing zone does the same.</p>"
         f"<details><summary>Rows to copy</summary><pre>{rows}</pre></details>"
     )
+
+
+def _sides(proposal: Mapping[str, Any]) -> str:
+    """How many items of which platform: those that people are offered, and those beside them."""
+    offered = f"{len(proposal['item_keys'])} {proposal['target_platform']}"
+    beside = proposal.get("source_item_keys")  # not in a publication of an earlier version
+    return offered + (f", {len(beside)} {proposal['source_platform']}" if beside else "")
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

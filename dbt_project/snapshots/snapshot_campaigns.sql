@@ -14,6 +14,16 @@
         )
     }}
 
+    with campaigns as (
+        select
+            * replace (
+                -- As they are delivered: no state is new because a column is.
+                list_transform(source_item_ids, lambda item_id: source_platform || ':' || item_id)
+                || item_ids as item_ids
+            )
+        from {{ ref('stg_marketing__campaigns') }}
+    )
+
     select
         campaigns.campaign_key,
         campaigns.name,
@@ -36,7 +46,7 @@
         campaigns.ends_at,
         campaigns.changed_at,
         runs.batch as recorded_batch
-    from {{ ref('stg_marketing__campaigns') }} as campaigns
+    from campaigns
     cross join {{ source('raw', 'run') }} as runs
 
 {% endsnapshot %}

@@ -148,7 +148,13 @@ class Forecast:
 
 
 def campaign_kind(
-    family: str, state: str | None, source_topic: str, target_topic: str, share_on_both: float
+    family: str,
+    state: str | None,
+    source_topic: str,
+    target_topic: str,
+    share_on_both: float,
+    *,
+    has_source_items: bool,
 ) -> tuple[str, str]:
     """Which kind of campaign suits a segment and a pair of themes, and the rule that says so; the first that holds counts.
 
@@ -158,19 +164,21 @@ def campaign_kind(
         source_topic: What the people like.
         target_topic: What they are brought to.
         share_on_both: Share of the people who use both platforms already, in [0, 1].
+        has_source_items: Whether there are items of the source theme too. Without them there is neither a challenge of both sides
+            nor a shelf.
 
     Returns:
         The kind as a code of the landing contract, and why, as a clause.
     """
     if family == "potential":
         return "cross_ad", "these people do not use the other side yet"
-    if state in {"at_risk", "dormant"}:
+    if state in {"at_risk", "dormant"} and has_source_items:
         return "interactive", "people who have gone quiet need something to do, not another offer"
     if share_on_both < 0.5:
         return "cross_ad", "most of these people are on one side only"
-    if source_topic == target_topic:
+    if source_topic == target_topic and has_source_items:
         return "special_programme", "it is one theme on both sides"
-    return "joint_promotion", "these people are active and mostly use both sides"
+    return "joint_promotion", "these people mostly use both sides"
 
 
 def incremental_share(

@@ -89,12 +89,31 @@ class QiniComparison:
             model without a score is left out. For decile tables.
         ahead_of_response: By name, the difference to `response_only` as value and interval over people; None without a score.
         ahead_of_random: The same to `random`.
+        drawn: Coefficient of each bootstrap draw of people, shape (draws,), by name; a model without a score is left out.
+        level: Confidence level of the intervals.
     """
 
     scores: dict[str, QiniScore]
     uplift: dict[str, Floats]
     ahead_of_response: dict[str, tuple[float, float, float] | None]
     ahead_of_random: dict[str, tuple[float, float, float] | None]
+    drawn: dict[str, Floats] = dataclasses.field(default_factory=dict)
+    level: float = 0.95
+
+    def ahead(self, name: str, other: str) -> tuple[float, float, float] | None:
+        """By how much the coefficient of a model is above that of another, with its interval over people, draw by draw.
+
+        Args:
+            name: A model that was compared.
+            other: Another one.
+
+        Returns:
+            Value and interval; None where one of the two has no score.
+        """
+        if name not in self.drawn or other not in self.drawn:
+            return None
+        value = float(self.scores[name].splits.mean() - self.scores[other].splits.mean())
+        return value, *_interval(self.drawn[name] - self.drawn[other], self.level)
 
 
 def qini_curve(uplift: Floats, treated: Flags, responded: Flags) -> QiniCurve:
@@ -250,30 +269,33 @@ def compare_uplift(
                 found[name].append(_Ranking(uplift, treated[test], responded[test]).area() / best)
                 coarse = _Ranking(uplift, treated[test], responded[test], _POINTS)
                 drawn[name] += coarse.areas(drawn_people) / best_drawn / (len(seeds) * folds)
-    tail = (1 - level) / 2
-
-    def interval(values: Floats) -> tuple[float, float]:
-        low, high = np.quantile(values, [tail, 1 - tail])
-        return float(low), float(high)
-
-    def ahead(name: str, other: str) -> tuple[float, float, float] | None:
-        if name in reasons or other in reasons:
-            return None
-        return float(np.mean(found[name]) - np.mean(found[other])), *interval(drawn[name] - drawn[other])
-
     scores = {}
     for name in everyone:
         if name in reasons:
             scores[name] = QiniScore(None, None, None, None, np.zeros(0), reasons[name])
         else:
             splits = np.array(found[name])
-            scores[name] = QiniScore(float(splits.mean()), *interval(drawn[name]), float(splits.std(ddof=1)), splits)
-    return QiniComparison(
+            scores[name] = QiniScore(
+                float(splits.mean()), *_interval(drawn[name], level), float(splits.std(ddof=1)), splits
+            )
+    compared = QiniComparison(
         scores=scores,
         uplift={name: values for name, values in predicted.items() if name not in reasons},
-        ahead_of_response={name: ahead(name, RESPONSE_ONLY) for name in everyone},
-        ahead_of_random={name: ahead(name, RANDOM) for name in everyone},
+        ahead_of_response={},
+        ahead_of_random={},
+        drawn={name: values for name, values in drawn.items() if name not in reasons},
+        level=level,
     )
+    return dataclasses.replace(
+        compared,
+        ahead_of_response={name: compared.ahead(name, RESPONSE_ONLY) for name in everyone},
+        ahead_of_random={name: compared.ahead(name, RANDOM) for name in everyone},
+    )
+
+
+def _interval(drawn: Floats, level: float) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 class _Ranking:

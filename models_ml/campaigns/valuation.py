@@ -10,7 +10,8 @@ learnt from, with 24 bytes for each of their features; the comparison of uplift 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, compare_upli
 from models_ml.campaigns.reliability import Reliability, reliability
 from models_ml.campaigns.response import ResponseConfig, cross_fitted_probabilities, fit_response
 from models_ml.campaigns.score_prior import ScorePriorConfig, recalibrate
-from models_ml.campaigns.uplift import InteractionConfig, UpliftConfig, fit_uplift
+from models_ml.campaigns.uplift import InteractionConfig, TLearnerConfig, UpliftConfig, XLearnerConfig, fit_uplift
 
 Ints = NDArray[np.integer]
 
@@ -41,6 +42,14 @@ RECALIBRATED = "recalibrated prior"
 RESPONSE = "response model"
 UPLIFT = "uplift model"
 SOURCES = (PRIOR, RECALIBRATED, RESPONSE, UPLIFT)
+# Learners of uplift that compete. The first has the fewest parameters and is kept unless another is better beyond doubt.
+LEARNERS: Mapping[str, UpliftConfig] = MappingProxyType(
+    {
+        "interaction": InteractionConfig(),
+        "t_learner": TLearnerConfig(learner="boosting"),
+        "x_learner": XLearnerConfig(learner="boosting", effect="boosting"),
+    }
+)
 
 _BLOCK_ROWS = 200_000
 # Groups of people that folds are made of.
@@ -80,6 +89,12 @@ class ContactFeatures:
     cost: Floats
     further: Floats | None = None
 
+    def at(self, rows: Ints) -> "ContactFeatures":
+        """Some of the rows, in the order given."""
+        return ContactFeatures(
+            **{one.name: _at(getattr(self, one.name), rows) for one in dataclasses.fields(ContactFeatures)}
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ContactHistory:
@@ -103,6 +118,11 @@ class ContactHistory:
     propensity: Floats
     observed_days: Floats
     stratum: Ints | None = None
+
+    def at(self, rows: Ints) -> "ContactHistory":
+        """Some of the rows, in the order given."""
+        names = [one.name for one in dataclasses.fields(ContactHistory) if one.name != "features"]
+        return ContactHistory(self.features.at(rows), **{name: _at(getattr(self, name), rows) for name in names})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,9 +161,9 @@ class ValuationConfig:
         follow_days: Days that a contact must have been followed for to be learnt from, >= 0.
         least_exposures: Treated contacts below which priors are left as they are, >= 1.
         response: Model of answers; its `least_answers` say when there are enough.
-        uplift: Model of uplift.
+        learners: Models of uplift by name, at least one; the first is kept unless another ranks better beyond doubt.
         least_answers: Rows with a conversion, and rows without, in each arm, below which uplift is not learnt, >= 2.
-        judged_people: Most people on whom the model of uplift is judged, >= 2.
+        judged_people: Most people on whom models of uplift are judged, >= 2.
         most_history: Most rows of history that are learnt from, >= 2; whole people are drawn where there are more.
         seed: Seed of draws and of the splits on which uplift is judged.
     """
@@ -160,7 +180,7 @@ class ValuationConfig:
     follow_days: float = 7.0
     least_exposures: int = 100
     response: ResponseConfig = dataclasses.field(default_factory=ResponseConfig)
-    uplift: UpliftConfig = dataclasses.field(default_factory=InteractionConfig)
+    learners: Mapping[str, UpliftConfig] = dataclasses.field(default_factory=lambda: LEARNERS)
     least_answers: int = 30
     judged_people: int = 20_000
     most_history: int = 500_000
@@ -179,6 +199,8 @@ class ValuationConfig:
             raise ValueError(f"fatigue must be above 0 and at most 1, got {self.fatigue}")
         if self.follow_days < 0:
             raise ValueError(f"follow_days must not be negative, got {self.follow_days}")
+        if not self.learners:
+            raise ValueError("learners of uplift must be at least one")
         for name, least in (("least_exposures", 1), ("least_answers", 2), ("judged_people", 2), ("most_history", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -198,8 +220,10 @@ class Valuation:
         reason: Why not a better source; None for the model of uplift.
         incremental_share: Share of conversions that contact causes by kind, shape (kinds,).
         reliability: Of `p_conversion`, on contacts that were not learnt from; None for the prior.
-        qini: Comparison of the model of uplift (`uplift model`) with a response-only and a random ranking on people it had not
-            seen; None if there was too little to compare.
+        learner: Learner of uplift that ranks best, of `ValuationConfig.learners`; it is in use if `source` is the uplift model.
+            None if there was too little to compare.
+        qini: Comparison of all learners of uplift with a response-only and a random ranking on people whom they had not seen; None
+            with the learner.
     """
 
     p_click: Floats
@@ -211,6 +235,7 @@ class Valuation:
     reason: str | None
     incremental_share: Floats
     reliability: Reliability | None
+    learner: str | None
     qini: QiniComparison | None
 
 
@@ -233,6 +258,11 @@ def value_contacts(
     not do: where contact helps all alike, uplift goes with response, and the ranking by response has the smaller error. To
     ask for an interval above the response-only one would keep a ranking for long that may itself be worth nothing, and that
     never says who is put off.
+
+    Which learner is the model of uplift: the first one, a regression with interactions, unless the paired interval of another's
+    Qini less its own is above 0 on the same people. All are compared on at most `judged_people` people, each fitted to halves of
+    them, `_SPLITS` times two; the first and the chosen one alone are fitted to all of history. So the comparison costs the same
+    however long history is.
 
     Those who were contacted are the best by what was believed before, so that a model sees little of the others; and whoever takes
     the highest of many predictions takes those where a model is wrong. So outside of what it was learnt from (`_SEEN`, column by
@@ -287,6 +317,7 @@ def value_contacts(
         reason=reason,
         incremental_share=shares,
         reliability=conversion.reliability,
+        learner=learnt.learner,
         qini=learnt.qini,
     )
 
@@ -354,7 +385,8 @@ class _LearntUplift:
 
     uplift: Floats | None
     reason: str | None
-    qini: QiniComparison | None
+    learner: str | None = None
+    qini: QiniComparison | None = None
 
 
 def _with_priors(
@@ -440,7 +472,7 @@ def _learnt_uplift(
 ) -> _LearntUplift:
     """Uplift of contacts, if a model of it ranks people better than their response does."""
     if before is None or past is None:
-        return _LearntUplift(None, None, None)
+        return _LearntUplift(None, None)
     lot = _drawn_by_lot(past.propensity)
     tired = past.features.recent_contacts > 0
     weary = all(
@@ -449,33 +481,49 @@ def _learnt_uplift(
     rows = np.flatnonzero(lot if weary else lot & ~tired)
     treated, converted = past.treated[rows], past.converted[rows]
     columns = before.columns("conversion", weary=weary, rows=rows)
-    fitted = fit_uplift(columns, treated, converted, config.uplift, least_answers=config.least_answers)
+    usual = next(iter(config.learners))
+    fitted = fit_uplift(columns, treated, converted, config.learners[usual], least_answers=config.least_answers)
     if fitted.model is None:
-        return _LearntUplift(None, f"{UPLIFT}: {fitted.reason}", None)
+        return _LearntUplift(None, f"{UPLIFT}: {fitted.reason}")
     # One row of each person, so that nobody is judged by a model that has seen them, nor counted twice in an interval.
     one = _one_of_each(past.features.person[rows], config.judged_people, config.seed)
     found = compare_uplift(
         columns[one],
         treated[one],
         converted[one],
-        {UPLIFT: config.uplift},
+        config.learners,
         seeds=range(config.seed, config.seed + _SPLITS),
         draws=_DRAWS,
         least_answers=max(1, config.least_answers // 3),
     )
-    score, rival = found.scores[UPLIFT], found.scores[RESPONSE_ONLY]
+    learner = _best_learner(found, list(config.learners))
+    score, rival = found.scores[learner], found.scores[RESPONSE_ONLY]
     if score.value is None or score.low is None or score.high is None or rival.value is None:
-        return _LearntUplift(None, f"{UPLIFT}: {score.reason or rival.reason}", found)
+        return _LearntUplift(None, f"{UPLIFT}: {score.reason or rival.reason}", learner, found)
     if score.low <= 0 or score.value < rival.value:
-        reason = (
-            f"Qini {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), that of response alone {rival.value:.3f}"
-        )
-        return _LearntUplift(None, f"{UPLIFT}: {reason}", found)
+        interval = f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+        reason = f"Qini of {learner} {interval}, that of response alone {rival.value:.3f}"
+        return _LearntUplift(None, f"{UPLIFT}: {reason}", learner, found)
+    if learner != usual:
+        fitted = fit_uplift(columns, treated, converted, config.learners[learner], least_answers=config.least_answers)
+    # All learners need the same of a history.
+    assert fitted.model is not None, fitted.reason
     uplift = _by_block(contacts, "conversion", weary, columns, _in_proportion(fitted.model.uplift))
     if not weary:
         # What helps does so less often; what puts off is not mended by more of it.
         uplift = np.where(uplift > 0, uplift * contacts.factor, uplift)
-    return _LearntUplift(uplift, None, found)
+    return _LearntUplift(uplift, None, learner, found)
+
+
+def _best_learner(found: QiniComparison, learners: list[str]) -> str:
+    """The first learner, unless another ranks better beyond doubt; of several that do, the one with the highest coefficient."""
+    usual, *others = learners
+    better = []
+    for name in others:
+        ahead = found.ahead(name, usual)
+        if ahead is not None and ahead[1] > 0:
+            better.append((ahead[0], name))
+    return max(better)[1] if better else usual
 
 
 def _by_block(rows: _Rows, name: str, weary: bool, seen: Floats, predict: Callable[[Floats, Floats], Floats]) -> Floats:
@@ -553,18 +601,11 @@ def _learnt_from(history: ContactHistory, config: ValuationConfig) -> ContactHis
         # Whole people, the smallest lots first, as long as all their rows fit.
         sorted_lots = np.sort(lot)
         rows = rows[lot < sorted_lots[config.most_history]]
-    return _taken(history, rows) if len(rows) else None
+    return history.at(rows) if len(rows) else None
 
 
-def _taken(history: ContactHistory, rows: Ints) -> ContactHistory:
-    def of(values: Any) -> Any:
-        return None if values is None else values[rows]
-
-    names = [one.name for one in dataclasses.fields(ContactHistory) if one.name != "features"]
-    features = ContactFeatures(
-        **{one.name: of(getattr(history.features, one.name)) for one in dataclasses.fields(ContactFeatures)}
-    )
-    return ContactHistory(features, **{name: of(getattr(history, name)) for name in names})
+def _at(values: Any, rows: Ints) -> Any:
+    return None if values is None else values[rows]
 
 
 def _drawn_by_lot(propensity: Floats) -> Flags:

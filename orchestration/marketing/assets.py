@@ -42,7 +42,7 @@ _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
 _TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
 _MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
-_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
+_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact", "uplift")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
 
@@ -65,6 +65,7 @@ _OUTCOMES = _keys(
     "core.fct_rating",
     "core.fct_response",
     "marketing.known_membership",
+    "staging.stg_marketing__responses",
 )
 _KNOWN_OF_PEOPLE = _keys(
     "core.dim_campaign",
@@ -144,7 +145,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
         with retried_when_transient(), warehouse.writer() as connection:
             known = read_outcomes(connection)
             write_measurement(connection, measure(connection, known))
-            policies = measure_policies(connection, known)
+            policies = measure_policies(connection, known, settings.seed)
             replace_table(connection, f"{_GROUP}.measured_policy", policies.table)
             yield from _written(
                 connection,

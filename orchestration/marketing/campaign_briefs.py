@@ -26,6 +26,11 @@ HOLDOUT_SHARE = 0.1
 FREQUENCY_CAP, FREQUENCY_WINDOW_DAYS = 1, 7
 NO_CHANNEL = "unspecified"
 
+# An interactive campaign with items of both platforms is a challenge: one of the source platform's items and then one of the
+# target's, each completed or rated, within so many days after the first contact.
+CHALLENGE_DAYS = 14
+CHALLENGE_EVENTS = ("complete", "rating")
+
 # Days of a campaign are calendar days; its first and last one are those of the run's time zone.
 _BRIEFS = """
 with runs as (

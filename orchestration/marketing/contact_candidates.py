@@ -35,7 +35,7 @@ RECENT_DAYS, ACTIVE_DAYS = 14, 90
 # Contacts of more than this many days ago say little of today's people, and are many; so do dismissals of them.
 HISTORY_DAYS = 365
 # Segments by which answers differ; each person is in one of them.
-_SEGMENTS = "lifecycle:joined:"
+SEGMENTS = "lifecycle:joined:"
 
 _TABLES = ("plan_person", "plan_access", "plan_earlier", "plan_owned", "plan_pair")
 
@@ -566,6 +566,7 @@ framed as (
 )
 
 select
+    framed.contact_key,
     framed.person,
     cast(list_position($kinds::varchar[], framed.kind) - 1 as bigint) as kind,
     cast(coalesce(list_position(
@@ -706,7 +707,7 @@ class CandidateReader:
             key
             for (key,) in connection.execute(
                 "select segment_key from marketing.known_segment where starts_with(segment_key, ?) order by 1",
-                [_SEGMENTS],
+                [SEGMENTS],
             ).fetchall()
         ]
 
@@ -880,7 +881,7 @@ class CandidateReader:
             {
                 "recent": RECENT_DAYS,
                 "history": HISTORY_DAYS,
-                "segments": _SEGMENTS,
+                "segments": SEGMENTS,
                 "segment_keys": self.segments,
             },
         ).to_arrow_table()
@@ -918,41 +919,8 @@ class CandidateReader:
 
     def history(self) -> ContactHistory | None:
         """Contacts of both arms with what became of them; None before there are any."""
-        found = self._connection.execute(
-            _HISTORY,
-            {
-                "plan_id": self._plan_id,
-                "recent": RECENT_DAYS,
-                "active": ACTIVE_DAYS,
-                "answer": FOLLOW_UP_DAYS,
-                "history": HISTORY_DAYS,
-                "segments": _SEGMENTS,
-                "segment_keys": self.segments,
-                "kinds": list(KINDS),
-            },
-        ).to_arrow_table()
-        if not found.num_rows:
-            return None
-        features = ContactFeatures(
-            score_share=_floats(found, "score_share"),
-            kind=_ints(found, "kind"),
-            segment=_ints(found, "segment"),
-            person=_ints(found, "person"),
-            recent_contacts=_ints(found, "recent_contacts"),
-            activity=_floats(found, "activity"),
-            value_per_conversion=_floats(found, "value_per_conversion"),
-            cost=_floats(found, "cost"),
-            further=further_columns(_floats(found, "activity_there"), _ints(found, "dismissals")),
-        )
-        return ContactHistory(
-            features=features,
-            treated=_flags(found, "treated"),
-            clicked=_flags(found, "clicked"),
-            converted=_flags(found, "converted"),
-            propensity=_floats(found, "propensity"),
-            observed_days=_floats(found, "observed_days"),
-            stratum=_ints(found, "stratum"),
-        )
+        found = read_history(self._connection, self.segments, self._plan_id)
+        return None if found is None else found[1]
 
     def rates(self) -> RatePriors:
         """Measured rates by kind and segment; unknown before anything was measured."""
@@ -994,6 +962,67 @@ class CandidateReader:
         )
         with registered(self._connection, plan_campaign=campaigns, plan_item=items):
             yield
+
+
+@contextmanager
+def numbered_people(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Numbers of people, for `read_history` where no plan is made.
+
+    Args:
+        connection: Of the build file; a temporary table is made and dropped.
+    """
+    connection.execute(_PERSON)
+    try:
+        yield
+    finally:
+        connection.execute("drop table temp.plan_person")
+
+
+def read_history(
+    connection: duckdb.DuckDBPyConnection, segments: Sequence[str], plan_id: str = ""
+) -> tuple[pa.ChunkedArray, ContactHistory] | None:
+    """Contacts of both arms with what became of them, and their keys; None before there are any.
+
+    Args:
+        connection: Of the build file, where people are numbered.
+        segments: Segments that answers may differ by.
+        plan_id: The plan that is made, whose own contacts do not count.
+    """
+    found = connection.execute(
+        _HISTORY,
+        {
+            "plan_id": plan_id,
+            "recent": RECENT_DAYS,
+            "active": ACTIVE_DAYS,
+            "answer": FOLLOW_UP_DAYS,
+            "history": HISTORY_DAYS,
+            "segments": SEGMENTS,
+            "segment_keys": list(segments),
+            "kinds": list(KINDS),
+        },
+    ).to_arrow_table()
+    if not found.num_rows:
+        return None
+    features = ContactFeatures(
+        score_share=_floats(found, "score_share"),
+        kind=_ints(found, "kind"),
+        segment=_ints(found, "segment"),
+        person=_ints(found, "person"),
+        recent_contacts=_ints(found, "recent_contacts"),
+        activity=_floats(found, "activity"),
+        value_per_conversion=_floats(found, "value_per_conversion"),
+        cost=_floats(found, "cost"),
+        further=further_columns(_floats(found, "activity_there"), _ints(found, "dismissals")),
+    )
+    return found["contact_key"], ContactHistory(
+        features=features,
+        treated=_flags(found, "treated"),
+        clicked=_flags(found, "clicked"),
+        converted=_flags(found, "converted"),
+        propensity=_floats(found, "propensity"),
+        observed_days=_floats(found, "observed_days"),
+        stratum=_ints(found, "stratum"),
+    )
 
 
 def further_columns(activity_there: Floats, dismissals: Ints) -> Floats:

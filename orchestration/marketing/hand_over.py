@@ -1,12 +1,13 @@
 """Lists for those who deliver: what the plan decided for the next days, by day, campaign and channel.
 
     exports/<contact date>/manifest.json
-    exports/<contact date>/<campaign id>--<channel>/{list.parquet, list.csv, manifest.json}
+    exports/<contact date>/<campaign id>--<channel>/{list.parquet, list.csv, shelf.csv, manifest.json}
 
 The decision is committed to the ledger first and written out second: a kill between the two is mended by the next run, and a day
 never has two lists. A day's folder appears by one rename and is not touched again; nothing is ever deleted here, because a list
 says what a channel was told. A list has the columns of the landing table `marketing/exposures`, so that the channel answers by
-returning the rows that it delivered with `shown_at`. Held-out people are in no list.
+returning the rows that it delivered with `shown_at`. Held-out people are in no list. `shelf.csv`, the same for everyone, is there
+where a campaign shows items of both platforms.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from orchestration.marketing.answers import ANSWERS, PERMISSION
+from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS, CHALLENGE_EVENTS
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, TREATMENT
 from orchestration.marketing.ledger import DecisionLedger
 from orchestration.resources.artifacts import Artifact, ArtifactStore
@@ -228,7 +230,7 @@ class _ListWriter:
         """Each campaign and channel with the head of its manifest and its rows: account or NULL, and why not."""
         with registered(self._connection, chosen=contacts):
             found = self._connection.execute(_RECIPIENTS, {"as_of": self._as_of}).to_arrow_table()
-        names = dict(self._connection.execute("select campaign_key, name from core.dim_campaign").fetchall())
+        names = {key: (name, kind) for key, name, kind in self._connection.execute(_NAMES).fetchall()}
         groups = found.group_by(["campaign_id", "channel"]).aggregate([("cost", "sum")])
         for group in sorted(groups.to_pylist(), key=lambda row: (row["campaign_id"], row["channel"] or "")):
             of_campaign = pc.equal(found["campaign_id"], group["campaign_id"])
@@ -239,8 +241,8 @@ class _ListWriter:
                 else pc.equal(channel, group["channel"]).fill_null(False)
             )
             rows = found.filter(pc.and_(of_campaign, of_channel))
-            head = {"campaign_id": group["campaign_id"], "channel": group["channel"]}
-            yield head | {"name": names.get(group["campaign_id"])}, rows
+            name, kind = names.get(group["campaign_id"], (None, None))
+            yield {"campaign_id": group["campaign_id"], "channel": group["channel"], "name": name, "kind": kind}, rows
 
     def _write_list(
         self, folder: Path, document: Mapping[str, Any], head: Mapping[str, Any], chosen: pa.Table
@@ -251,6 +253,9 @@ class _ListWriter:
         target = folder / name
         target.mkdir(mode=0o700)
         bytes_of = {"list.parquet": _as_parquet(content), "list.csv": _as_csv(content)}
+        shelf = self._connection.execute(_SHELF, {"campaign_key": head["campaign_id"]}).to_arrow_table()
+        if shelf.num_rows:
+            bytes_of["shelf.csv"] = _as_csv(shelf)
         for file, written in bytes_of.items():
             _write_private(target / file, written)
         reasons = chosen["left_out"].to_pylist()
@@ -264,6 +269,7 @@ class _ListWriter:
             "left_out": {reason: reasons.count(reason) for reason in LEFT_OUT},
             "expected_cost": round(float(pc.sum(rows["cost"]).as_py() or 0.0), 4),
             "currency": document["currency"],
+            **({"challenge": _CHALLENGE} if shelf.num_rows and head["kind"] == "interactive" else {}),
             "columns": {column.name: str(column.type) for column in content.schema},
             "sha256": {file: hashlib.sha256(written).hexdigest() for file, written in bytes_of.items()},
         }
@@ -286,6 +292,45 @@ _LIST_COLUMNS = [
     "not_after",
     "title",
 ]
+
+_NAMES = "select campaign_key, name, kind from core.dim_campaign"
+
+# Items of both platforms, of a campaign that names any of the source platform: as a shelf in turns, as a challenge step by step.
+_SHELF = """
+with sides as (
+    select kind, source_platform as platform, source_item_ids as item_ids, 1 as step
+    from core.dim_campaign
+    where campaign_key = $campaign_key and len(source_item_ids) > 0
+    union all
+    select kind, target_platform, item_ids, 2
+    from core.dim_campaign
+    where campaign_key = $campaign_key and len(source_item_ids) > 0
+),
+
+named as (
+    select kind, platform, step, unnest(item_ids) as item_id, generate_subscripts(item_ids, 1) as place from sides
+)
+
+select
+    row_number() over (
+        order by if(named.kind = 'interactive', named.step, named.place), named.place, named.step
+    ) as rank,
+    if(named.kind = 'interactive', named.step, null) as step,
+    named.platform,
+    named.item_id,
+    items.title
+from named
+inner join core.dim_item as items
+    on named.platform = items.domain and named.item_id = items.item_id and not items.is_inferred
+order by rank
+"""
+
+# What a channel may say of a challenge, and how it is measured.
+_CHALLENGE = {
+    "rule": "one item of step 1, then one of step 2",
+    "events": list(CHALLENGE_EVENTS),
+    "within_days": CHALLENGE_DAYS,
+}
 
 # One account a person: of those on the platform that may be contacted, the first by its id.
 _RECIPIENTS = f"""
@@ -313,7 +358,8 @@ select
     accounts.user_id,
     items.item_id,
     chosen.arm,
-    chosen.propensity,
+    -- Of the arm and of the item, as the landing contract has it: training weighs an answer by how likely it was to be asked for.
+    chosen.propensity * coalesce(chosen.draw_propensity, 1) as propensity,
     chosen.channel,
     chosen.not_before,
     chosen.not_after,
@@ -349,7 +395,7 @@ def _as_parquet(rows: pa.Table) -> bytes:
 
 
 def _as_csv(rows: pa.Table) -> bytes:
-    for name in ("not_before", "not_after"):
+    for name in {"not_before", "not_after"} & set(rows.column_names):
         text = pc.strftime(rows[name].cast(pa.timestamp("s")), format=_ISO)
         rows = rows.set_column(rows.column_names.index(name), name, text)
     sink = pa.BufferOutputStream()

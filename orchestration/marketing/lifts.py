@@ -19,6 +19,7 @@ from models_ml.campaigns.multiplicity import adjusted
 from models_ml.campaigns.satisfaction import WINDOWS
 from models_ml.campaigns.sequential import sequence_of_means, sequence_of_shares
 from models_ml.campaigns.stratified import difference_of_stratified_means, difference_of_stratified_shares
+from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS
 from orchestration.marketing.outcomes import (
     FOLLOW_UP_DAYS,
     Outcomes,
@@ -107,6 +108,9 @@ def _recorded_measures(known: Outcomes) -> Iterator[_Measure]:
         for days in windows:
             done = (np.nan_to_num(after, nan=np.inf) <= days).astype(np.float64)
             yield _Measure(f"{kind}_{days}d", done, recorded_of[kind] & (followed >= days))
+    completed = np.nan_to_num(numbers(outcomes, "challenge_after"), nan=np.inf) <= CHALLENGE_DAYS
+    challenged = flags(outcomes, "is_challenge") & (followed >= CHALLENGE_DAYS)
+    yield _Measure(f"challenge_{CHALLENGE_DAYS}d", completed.astype(np.float64), challenged)
     rating = numbers(outcomes, "rating")
     yield _Measure("rating", np.nan_to_num(rating), ~np.isnan(rating), is_share=False)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from orchestration.marketing.campaign_briefs import CHALLENGE_EVENTS
 from orchestration.resources.warehouse import registered
 from orchestration.sql import exact_sum
 
@@ -95,6 +96,10 @@ select
     campaigns.target_platform,
     campaigns.currency,
     list_transform(campaigns.item_ids, lambda item_id: campaigns.target_platform || ':' || item_id) as item_keys,
+    list_transform(
+        campaigns.source_item_ids, lambda item_id: campaigns.source_platform || ':' || item_id
+    ) as source_item_keys,
+    campaigns.kind = 'interactive' and len(campaigns.source_item_ids) > 0 and len(campaigns.item_ids) > 0 as is_challenge,
     cast(campaigns.budget as double) as budget,
     coalesce(cast(campaigns.cost_per_exposure as double), 0) as cost_per_exposure,
     cast(campaigns.value_per_conversion as double) as value_per_conversion,
@@ -305,6 +310,7 @@ subjects as (
         campaigns.target_platform,
         campaigns.currency,
         campaigns.is_purchase_recorded,
+        campaigns.is_challenge,
         -- Nothing is delivered of a held-out contact of the ledger, so that no response can tell of one.
         campaigns.is_control_followed and not subjects.is_promised as is_response_comparable
     from subject as subjects
@@ -352,6 +358,39 @@ acted as (
         interactions.event_type != 'impression'
         and interactions.occurred_at > subjects.started_at
         and interactions.occurred_at <= subjects.followed_until
+    group by all
+),
+
+done as (
+    select
+        subjects.subject,
+        list_contains(campaigns.source_item_keys, interactions.item_key) as is_first_step,
+        interactions.occurred_at
+    from subjects
+    inner join campaign as campaigns on subjects.campaign_key = campaigns.campaign_key and campaigns.is_challenge
+    inner join core.fct_interaction as interactions
+        on
+            subjects.user_key = interactions.user_key
+            and list_contains(campaigns.source_item_keys || campaigns.item_keys, interactions.item_key)
+    where
+        interactions.event_type in {challenge_events}
+        and interactions.occurred_at > subjects.started_at
+        and interactions.occurred_at <= subjects.followed_until
+),
+
+begun as (
+    select subject, min(occurred_at) as occurred_at from done
+    where is_first_step
+    group by all
+),
+
+challenged as (
+    select
+        done.subject,
+        min(done.occurred_at) as completed_at
+    from done
+    inner join begun on done.subject = begun.subject
+    where not done.is_first_step and done.occurred_at > begun.occurred_at
     group by all
 ),
 
@@ -421,6 +460,8 @@ select
     cast(coalesce(spent.revenue_before, 0) as double) as revenue_before,
     (epoch_us(acted.returned_at) - epoch_us(subjects.started_at)) / 86400e6 as returned_after,
     (epoch_us(acted.completed_at) - epoch_us(subjects.started_at)) / 86400e6 as completed_after,
+    coalesce(subjects.is_challenge, false) as is_challenge,
+    (epoch_us(challenged.completed_at) - epoch_us(subjects.started_at)) / 86400e6 as challenge_after,
     (epoch_us(refunded.refunded_at) - epoch_us(subjects.started_at)) / 86400e6 as refunded_after,
     (epoch_us(unsubscribed.unsubscribed_at) - epoch_us(subjects.started_at)) / 86400e6 as unsubscribed_after,
     cast(rated.rating as double) as rating,
@@ -435,6 +476,7 @@ cross join runs
 left join converted on subjects.subject = converted.subject
 left join spent on subjects.subject = spent.subject
 left join acted on subjects.subject = acted.subject
+left join challenged on subjects.subject = challenged.subject
 left join refunded on subjects.subject = refunded.subject
 left join unsubscribed on subjects.subject = unsubscribed.subject
 left join rated on subjects.subject = rated.subject
@@ -477,7 +519,9 @@ def read_outcomes(connection: duckdb.DuckDBPyConnection) -> Outcomes:
     with registered(connection, campaign=campaigns, subject=subjects):
         conversions = connection.execute(_CONVERSIONS).to_arrow_table()
         with registered(connection, conversion=conversions):
-            outcomes = connection.execute(_OUTCOMES.format(revenue=_REVENUE, **days)).to_arrow_table()
+            outcomes = connection.execute(
+                _OUTCOMES.format(revenue=_REVENUE, challenge_events=CHALLENGE_EVENTS, **days)
+            ).to_arrow_table()
     return Outcomes(campaigns, subjects, conversions, outcomes)
 
 

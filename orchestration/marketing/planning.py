@@ -71,7 +71,7 @@ _WORTH_ASKING = 0.01
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
-TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
+TABLES = ("contact", "plan", "campaign", "eligibility", "limit", "uplift")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
 _CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
 _NO_ARM = -1
@@ -128,6 +128,22 @@ LIMIT_SCHEMA = pa.schema(
         ("allowed", pa.float64()),
         ("used", pa.float64()),
         ("shadow_price", pa.float64()),
+        ("plan_id", pa.string()),
+    ]
+)
+
+UPLIFT_SCHEMA = pa.schema(
+    [
+        ("learner", pa.string()),
+        ("qini", pa.float64()),
+        ("qini_low", pa.float64()),
+        ("qini_high", pa.float64()),
+        ("ahead_of_response", pa.float64()),
+        ("ahead_of_response_low", pa.float64()),
+        ("ahead_of_response_high", pa.float64()),
+        ("is_best", pa.bool_()),
+        ("is_used", pa.bool_()),
+        ("reason", pa.string()),
         ("plan_id", pa.string()),
     ]
 )
@@ -294,6 +310,7 @@ class _Planner:
             "campaign": self._campaign_rows(pairs, offered, choice, contact),
             "eligibility": self._eligibility_rows(pairs, offered, choice),
             "limit": self._limit_rows(pairs, offered, choice),
+            "uplift": _uplift_rows(offered.valuation, self.plan_id),
         }
         return tables, self.handed
 
@@ -850,15 +867,40 @@ def _salt(name: str) -> str:
 
 def _qini(valuation: Valuation) -> dict[str, float | None]:
     """How well a model of uplift ranks people beside their response alone; nothing where there was too little to compare."""
-    if valuation.qini is None:
+    if valuation.qini is None or valuation.learner is None:
         return {}
-    score, response = valuation.qini.scores[UPLIFT], valuation.qini.scores[RESPONSE_ONLY]
+    score, response = valuation.qini.scores[valuation.learner], valuation.qini.scores[RESPONSE_ONLY]
     return {
         "qini": score.value,
         "qini_low": score.low,
         "qini_high": score.high,
         "qini_of_response": response.value,
     }
+
+
+def _uplift_rows(valuation: Valuation, plan_id: str) -> pa.Table:
+    """How well each learner of uplift ranks people, beside a ranking by response alone and one at random."""
+    if valuation.qini is None:
+        return UPLIFT_SCHEMA.empty_table()
+    rows = []
+    for name, score in valuation.qini.scores.items():
+        ahead = (None if name == RESPONSE_ONLY else valuation.qini.ahead_of_response.get(name)) or (None,) * 3
+        rows.append(
+            {
+                "learner": name,
+                "qini": score.value,
+                "qini_low": score.low,
+                "qini_high": score.high,
+                **dict(
+                    zip(("ahead_of_response", "ahead_of_response_low", "ahead_of_response_high"), ahead, strict=True)
+                ),
+                "is_best": name == valuation.learner,
+                "is_used": name == valuation.learner and valuation.source == UPLIFT,
+                "reason": score.reason,
+                "plan_id": plan_id,
+            }
+        )
+    return pa.Table.from_pylist(rows, UPLIFT_SCHEMA)
 
 
 def _sum(table: pa.Table, column: str) -> float:

@@ -22,6 +22,7 @@ from models_ml.campaigns.off_policy import (
     predicted_rewards,
 )
 from orchestration.marketing.outcomes import FOLLOW_UP_DAYS, Outcomes, flags, numbers, whole_numbers
+from orchestration.marketing.unseen_values import unseen_uplift
 from orchestration.resources.warehouse import registered
 from orchestration.sql import exact_sum
 
@@ -74,6 +75,7 @@ spent as (
 )
 
 select
+    contacts.contact_key,
     dense_rank() over (order by subjects.user_key) - 1 as person,
     contacts.currency,
     subjects.is_treated,
@@ -124,6 +126,7 @@ class Decisions:
         worth: What a conversion was taken to be worth.
         converted: Whether the person converted within the follow-up.
         reward: Worth of the conversion (the brief's, else what was paid) less what contacts cost within the follow-up.
+        uplift_today: What contact adds by the valuation of today, learnt from other people; NaN where that has nothing to go by.
         known: Whether the follow-up is over and conversions of both arms are recorded; only then converted and reward count.
     """
 
@@ -139,6 +142,7 @@ class Decisions:
     worth: Floats
     converted: Flags
     reward: Floats
+    uplift_today: Floats
     known: Flags
 
 
@@ -159,26 +163,34 @@ def _higher_half(decisions: Decisions) -> Floats:
     return np.where(np.isnan(decisions.score_share), np.nan, decisions.score_share >= 0.5)
 
 
+def _present_valuation(decisions: Decisions) -> Floats:
+    pays = decisions.uplift_today * decisions.worth > decisions.cost
+    return np.where(np.isnan(decisions.uplift_today), np.nan, pays)
+
+
 # Probability with which each rule contacts, shape (decisions,); NaN where it has nothing to go by.
 POLICIES: Mapping[str, Callable[[Decisions], Floats]] = {
     "contact_nobody": lambda decisions: np.zeros(len(decisions.person)),
     "contact_everybody": lambda decisions: np.ones(len(decisions.person)),
     "contact_worth_cost": lambda decisions: (decisions.expected_value > decisions.cost).astype(np.float64),
     "contact_higher_half": _higher_half,
+    "present_valuation": _present_valuation,
 }
 
 
-def measure_policies(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> MeasuredPolicies:
+def measure_policies(connection: duckdb.DuckDBPyConnection, known: Outcomes, seed: int = 0) -> MeasuredPolicies:
     """What each policy would have earned, by each estimator and in each currency.
 
     Only decisions whose follow-up is over are judged: a contact costs at once and brings later, so that fresh ones would speak
-    against contact. Predictions are those of the plan, made before anybody answered.
+    against contact. Predictions are those of the plan, made before anybody answered. The rule that the product follows now is
+    learnt from what people did; whom it would contact is said by a valuation that has learnt from other people (`unseen_values`).
 
     Args:
-        connection: To the build file, after the load of the ledger; nothing is written.
+        connection: To the build file, after the load of the ledger; nothing is written but temporary tables that are dropped.
         known: Subjects and what they did.
+        seed: Seed of the valuation of today.
     """
-    decisions = _read_decisions(connection, known)
+    decisions = _read_decisions(connection, known, seed)
     rows = [
         row
         for currency in np.unique(decisions.currency).tolist()
@@ -188,9 +200,12 @@ def measure_policies(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> 
     return MeasuredPolicies(pa.Table.from_pylist(rows, POLICY_SCHEMA), decisions)
 
 
-def _read_decisions(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> Decisions:
+def _read_decisions(connection: duckdb.DuckDBPyConnection, known: Outcomes, seed: int) -> Decisions:
     with registered(connection, campaign=known.campaigns, subject=known.subjects, outcome=known.outcomes):
         found = connection.execute(_DECISIONS).to_arrow_table()
+    is_known = flags(found, "is_known")
+    today = np.full(found.num_rows, np.nan)
+    today[is_known] = unseen_uplift(connection, found["contact_key"].filter(found["is_known"]).combine_chunks(), seed)
     return Decisions(
         person=whole_numbers(found, "person"),
         currency=np.array(found["currency"].to_pylist(), dtype=np.str_),
@@ -204,7 +219,8 @@ def _read_decisions(connection: duckdb.DuckDBPyConnection, known: Outcomes) -> D
         worth=numbers(found, "worth"),
         converted=flags(found, "is_converted"),
         reward=numbers(found, "reward"),
-        known=flags(found, "is_known"),
+        uplift_today=today,
+        known=is_known,
     )
 
 

@@ -31,7 +31,7 @@ from models_ml.campaigns.proposals import (
     put_forward,
     rounded_budget,
 )
-from orchestration.marketing.campaign_briefs import MADE_ANEW, campaign_days
+from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS, MADE_ANEW, campaign_days
 from orchestration.marketing.measuring import PRIOR_RATES, PRIOR_STRENGTH
 from orchestration.marketing.theme_pairs import ThemePair, theme_pairs
 from orchestration.resources.warehouse import replace_table
@@ -54,6 +54,8 @@ CHANNELS = {
     "interactive": "in_app_quiz",
     "cross_ad": "app_banner",
 }
+# Kinds that show items of both platforms: a themed shelf, and a challenge that begins on one and ends on the other.
+KINDS_OF_BOTH_SIDES = ("special_programme", "interactive")
 _ANSWERS = tuple(PRIOR_RATES)
 
 _SPANS = ("clicks", "conversions", "incremental_conversions", "revenue", "return")
@@ -70,6 +72,7 @@ PROPOSAL_SCHEMA = pa.schema(
         ("source_topic", pa.string()),
         ("target_topic", pa.string()),
         ("item_keys", pa.list_(pa.string())),
+        ("source_item_keys", pa.list_(pa.string())),
         ("starts_on", pa.date32()),
         ("ends_on", pa.date32()),
         ("time_zone", pa.string()),
@@ -257,7 +260,14 @@ def _row(connection: duckdb.DuckDBPyConnection, sql: str, values: Any = None) ->
 
 
 def _proposal(one: ThemePair, known: _Known, config: ProposalConfig, seed: int) -> dict[str, Any]:
-    kind, why = campaign_kind(one.family, one.state, one.source_topic, one.target_topic, one.on_both / one.reach)
+    kind, why = campaign_kind(
+        one.family,
+        one.state,
+        one.source_topic,
+        one.target_topic,
+        one.on_both / one.reach,
+        has_source_items=bool(one.source_item_keys),
+    )
     found = {answer: _rate(known, kind, one.segment_key, answer) for answer in _ANSWERS}
     rates = {answer: rate for answer, (rate, _) in found.items()}
     channel, tried = best_channel(known.channels.get(kind, {}), rates["conversion"], CHANNELS[kind])
@@ -298,6 +308,7 @@ def _proposal(one: ThemePair, known: _Known, config: ProposalConfig, seed: int) 
         "source_topic": one.source_topic,
         "target_topic": one.target_topic,
         "item_keys": one.item_keys,
+        "source_item_keys": one.source_item_keys if kind in KINDS_OF_BOTH_SIDES else [],
         "starts_on": starts_on,
         "ends_on": starts_on + timedelta(days=WINDOW_DAYS - 1),
         "time_zone": known.time_zone,
@@ -352,7 +363,8 @@ def landing_row(proposal: Mapping[str, Any], updated_at: str) -> dict[str, Any]:
         "frequency_cap": CONTACTS_PER_PERSON,
         "frequency_window_days": WINDOW_DAYS,
         "holdout_share": proposal["holdout_share"],
-        "item_ids": [key.split(":", 1)[1] for key in proposal["item_keys"]],
+        # A key is the platform and the id, which is how an item of the source platform is named.
+        "item_ids": [*proposal["source_item_keys"], *(key.split(":", 1)[1] for key in proposal["item_keys"])],
         "segment": proposal["segment_key"],
         "status": "approved",
         "updated_at": updated_at,
@@ -446,6 +458,7 @@ def _evidence(
             else []
         ),
         f"Kind: {kind}, because {why}.",
+        *_both_sides(one, row),
         f"Channel: {row['channel']}, "
         + (
             f"the best of those tried for this kind ({tried:,} exposures)."
@@ -468,6 +481,20 @@ def _evidence(
         ),
         f"Revenue: {row['value_per_conversion']:.2f} {currency} for a conversion, {value_from}.",
     ]
+
+
+def _both_sides(one: ThemePair, row: Mapping[str, Any]) -> list[str]:
+    """What the items of the source platform are for, where there are any."""
+    if not row["source_item_keys"]:
+        return []
+    beside = f"{len(row['source_item_keys'])} items of {one.source_topic} on {one.source}, from the same people's lists there"
+    offered = f"Offered, and counted as a conversion, is what is on {one.target}."
+    if row["kind"] == "interactive":
+        return [
+            f"Challenge: first one of {beside}, then one of the {len(one.item_keys)} on {one.target}, both completed or rated "
+            f"within {CHALLENGE_DAYS} days of the contact. {offered}"
+        ]
+    return [f"Shelf: beside the {len(one.item_keys)} items on {one.target} {beside}. {offered}"]
 
 
 def _rate_evidence(what: str, answer: str, rate: Rate, whose: str) -> str:

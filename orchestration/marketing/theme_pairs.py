@@ -282,6 +282,41 @@ qualify
     row_number() over (partition by segment_key, source, target_topic_key order by worth desc, item_key) <= $most_items
 """
 
+# Items of the source theme that people who like it have on their lists for the source platform, those listed highest first: what
+# stands beside the items of the target on a shelf, and what a challenge begins with. Whoever has had one does not have it listed.
+_SOURCE_ITEMS = f"""
+create or replace temporary table source_item as
+with themes as (
+    select distinct segment_key, source, source_topic_key from pair
+),
+
+summed as (
+    select
+        themes.segment_key,
+        themes.source,
+        themes.source_topic_key,
+        lists.item_key,
+        sum(cast(1 / log2(lists.rank + 1) as {_FRACTION})) as fit
+    from themes
+    inner join audience on themes.segment_key = audience.segment_key and themes.source = audience.source
+    inner join interested
+        on
+            audience.user_key = interested.user_key
+            and audience.source = interested.source
+            and themes.source_topic_key = interested.topic_key
+    inner join recommendations.scored_user_item as lists
+        on audience.user_key = lists.user_key and themes.source = lists.target_domain
+    inner join core.bridge_item_topic as bridges
+        on lists.item_key = bridges.item_key and themes.source_topic_key = bridges.topic_key
+    group by themes.segment_key, themes.source, themes.source_topic_key, lists.item_key
+)
+
+select *
+from summed
+qualify
+    row_number() over (partition by segment_key, source, source_topic_key order by fit desc, item_key) <= $most_items
+"""
+
 # What runs already: a campaign for the segment, half of whose items are of the theme.
 _RUNNING = """
 select distinct campaigns.segment as segment_key, pair.target_topic_key
@@ -307,6 +342,13 @@ _CANDIDATES = """
 with items as (
     select segment_key, source, target_topic_key, list(item_key order by worth desc, item_key) as item_keys
     from pair_item
+    group by all
+    having count(*) >= $fewest_items
+),
+
+source_items as (
+    select segment_key, source, source_topic_key, list(item_key order by fit desc, item_key) as item_keys
+    from source_item
     group by all
     having count(*) >= $fewest_items
 ),
@@ -362,6 +404,7 @@ select
     pair.pull,
     pair.pull_low,
     items.item_keys,
+    coalesce(source_items.item_keys, cast([] as varchar[])) as source_item_keys,
     reached.people as reach,
     reached.on_both,
     cast(paid.mean_paid as double) as mean_paid,
@@ -381,6 +424,11 @@ inner join reached
         pair.segment_key = reached.segment_key
         and pair.source = reached.source
         and pair.target_topic_key = reached.target_topic_key
+left join source_items
+    on
+        pair.segment_key = source_items.segment_key
+        and pair.source = source_items.source
+        and pair.source_topic_key = source_items.source_topic_key
 left join paid
     on
         pair.segment_key = paid.segment_key
@@ -415,6 +463,8 @@ class ThemePair(NamedTuple):
         pull: The one over the other.
         pull_low: Lower end of the 95 % interval of the pull.
         item_keys: Items of the target theme, those worth most first.
+        source_item_keys: Items of the source theme that they have on their lists there, the highest first; empty with fewer than
+            four.
         reach: Contactable people of the segment with one of the items in their list.
         on_both: Of them, people who use both platforms.
         mean_paid: Mean price paid for these items in the currency; None if nobody did.
@@ -437,6 +487,7 @@ class ThemePair(NamedTuple):
     pull: float
     pull_low: float
     item_keys: list[str]
+    source_item_keys: list[str]
     reach: int
     on_both: int
     mean_paid: float | None
@@ -457,10 +508,11 @@ def theme_pairs(connection: duckdb.DuckDBPyConnection, currency: str) -> list[Th
     for statement in (_AUDIENCE, _INTERESTED, _LISTED):
         connection.execute(statement)
     connection.execute(_PAIRS, {"most_themes": MOST_THEMES})
-    connection.execute(_ITEMS, {"most_items": MOST_ITEMS})
+    for statement in (_ITEMS, _SOURCE_ITEMS):
+        connection.execute(statement, {"most_items": MOST_ITEMS})
     running = set(connection.execute(_RUNNING).fetchall())
     limits = {"fewest_items": FEWEST_ITEMS, "fewest_people": FEWEST_PEOPLE, "currency": currency}
     found = [ThemePair._make(row) for row in connection.execute(_CANDIDATES, limits).fetchall()]
-    for table in ("audience", "interested", "listed", "pair", "pair_item"):
+    for table in ("audience", "interested", "listed", "pair", "pair_item", "source_item"):
         connection.execute(f"drop table temp.{table}")
     return [pair for pair in found if (pair.segment_key, pair.target_topic_key) not in running]

@@ -106,7 +106,25 @@ def approved(unchanged: tuple[Home, dict[str, Any], str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def new_day(unchanged: tuple[Home, dict[str, Any], str], approved: dict[str, Any]) -> dict[str, Any]:
+def of_both_sides(unchanged: tuple[Home, dict[str, Any], str], approved: dict[str, Any]) -> list[dict[str, Any]]:
+    """The landing rows of campaigns made of the best shelf and the best challenge, with little money beside the first one's."""
+    home = unchanged[0]
+    status, proposals = home.zhiying("campaign", "propose", "-n", "50")
+    assert status == 0
+    rows = []
+    for kind in ("special_programme", "interactive"):
+        best: Any = next(one for one in proposals if one["kind"] == kind)
+        options = ("--starts", str(LIST_DAY), "--budget", "5", "--holdout", "0.2")
+        status, said = home.zhiying("campaign", "approve", best["proposal_id"], *options)
+        assert status == 0
+        rows.append(said["row"])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def new_day(
+    unchanged: tuple[Home, dict[str, Any], str], approved: dict[str, Any], of_both_sides: list[dict[str, Any]]
+) -> dict[str, Any]:
     """A run after a new day, a late file, a corrected file and a broken file have arrived.
 
     From here on one model is tried instead of all: the story goes on with what data do, not with which model is best.
@@ -466,6 +484,31 @@ def test_an_approved_proposal_is_handed_over_by_the_next_run(new_day: dict[str, 
     assert arms["treatment"] == len(handed)
     assert arms["control"] > 0
     assert len(handed) * approved["cost_per_exposure"] <= 50
+
+
+def test_a_shelf_and_a_challenge_are_handed_over_with_items_of_both_platforms(
+    new_day: dict[str, Any], of_both_sides: list[dict[str, Any]]
+) -> None:
+    home: Home = new_day["home"]
+    for row in of_both_sides:
+        start = f"{row['source_platform']}:"
+        offered = {item for item in row["item_ids"] if not item.startswith(start)}
+        beside = {item.removeprefix(start) for item in row["item_ids"] if item.startswith(start)}
+        assert min(len(offered), len(beside)) >= 4
+        handed = list_of(home, row)
+        assert handed
+        assert {contact["item_id"] for contact in handed} <= offered
+        folder = home.path / "exports" / str(LIST_DAY) / f"{row['campaign_id']}--{row['channel']}"
+        with (folder / "shelf.csv").open() as file:
+            shelf = list(csv.DictReader(file))
+        named = {
+            platform: {one["item_id"] for one in shelf if one["platform"] == platform}
+            for platform in ("film", "knowledge")
+        }
+        assert named == {row["source_platform"]: beside, row["target_platform"]: offered}
+        assert all(one["title"] for one in shelf)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert ("challenge" in manifest) == (row["kind"] == "interactive")
 
 
 def test_a_late_event_is_counted_on_its_own_day(new_day: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ PROPOSAL: dict[str, Any] = {
     "source_topic": "horror",
     "target_topic": "folklore",
     "item_keys": ["knowledge:3"],
+    "source_item_keys": [],
     "starts_on": date(2026, 3, 4),
     "ends_on": date(2026, 3, 31),
     "time_zone": "America/New_York",
@@ -146,7 +147,8 @@ def home(tmp_path: Path) -> Path:
             );
             create table core.dim_campaign (
                 campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar,
-                channel varchar, item_ids varchar[], status varchar, is_inferred boolean, budget decimal(18, 4),
+                channel varchar, item_ids varchar[],
+                source_item_ids varchar[], status varchar, is_inferred boolean, budget decimal(18, 4),
                 currency varchar, cost_per_exposure decimal(18, 4), value_per_conversion decimal(18, 4),
                 starts_at timestamp, ends_at timestamp, updated_at timestamp
             );
@@ -185,6 +187,7 @@ def home(tmp_path: Path) -> Path:
                 target_platform="knowledge",
                 channel="email",
                 item_ids=["3"],
+                source_item_ids=[],
                 status=status,
                 is_inferred=False,
                 budget=100,
@@ -407,6 +410,7 @@ def test_a_campaign_is_shown_with_its_result_rounded_and_the_verdict_first(
         "  kind          cross ad by email, film -> knowledge",
         "  days          2026-01-01 to 2026-02-01; 20% of the people held out",
         "  status        ended; 99.50 of 100.00 USD spent",
+        "  items         Three [live]",
         "",
         "Result, in brackets 95 % intervals for one look, at the end",
         "  No proof yet: too few people.",
@@ -443,6 +447,7 @@ def test_a_campaign_is_shown_with_what_is_planned_for_it(home: Path, capsys: pyt
     lines = shown(home, "now", capsys)
     assert lines[3:] == [
         "  status        planned; 0.00 of 100.00 USD spent",
+        "  items         Three [live]",
         "",
         "Plan",
         "  people        1,969 in the segment; 986 may be contacted, 313 more are held out",
@@ -520,6 +525,7 @@ def test_a_campaign_that_waits_for_a_run_is_shown_by_its_row(home: Path, capsys:
         "  kind          joint promotion by email, film -> knowledge",
         "  days          2026-03-04 to 2026-03-31; 30% of the people held out",
         "  status        approved, waits for a run; 7.80 USD to spend",
+        "  items         Three [live]",
     ]
     assert "  status        paused, waits for a run; 0.00 of 100.00 USD spent" in shown(home, "now", capsys)
     change(home, "marketing.campaign_plan", "old", state="not_approved")
@@ -634,3 +640,65 @@ def test_a_publication_that_lacks_any_column_is_read_or_refused_in_one_line(
         with duckdb.connect(str(file)) as connection:
             connection.execute(f'alter table {table} rename column earlier to "{column}"')
     assert refused
+
+
+BOTH_SIDES = {"kind": "special_programme", "source_item_keys": ["film:2"]}
+
+
+def propose_both_sides(home: Path, kind: str) -> None:
+    row = PROPOSAL | {"kind": kind, "source_item_keys": ["film:2"]}
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute(
+            "update marketing.campaign_proposal set kind = ?, source_item_keys = ?, landing_row = ?",
+            [kind, row["source_item_keys"], json.dumps(landing_row(row, "2026-03-01T12:00:00"))],
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("special_programme", ["  shelf         on film: Two", "  and, offered  on knowledge: Three [live]"]),
+        ("interactive", ["  first one of  on film: Two", "  then one of   on knowledge: Three [live]"]),
+    ],
+)
+def test_items_of_both_platforms_are_shown_before_and_after_approval(
+    home: Path, capsys: pytest.CaptureFixture[str], kind: str, lines: list[str]
+) -> None:
+    propose_both_sides(home, kind)
+    out = shown(home, "p-1a2b3c4d", capsys)
+    assert [line for line in out if line in lines] == lines
+    assert campaign(home, "approve", "p-1a2b3c4d") == 0
+    assert landed(home, "zhiying-p-1a2b3c4d")["item_ids"] == ["film:2", "3"]
+    capsys.readouterr()
+    assert [line for line in shown(home, "zhiying-p-1a2b3c4d", capsys) if line in lines] == lines
+
+
+def test_a_campaign_whose_items_are_all_of_the_source_platform_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = PROPOSAL | BOTH_SIDES | {"item_keys": ["knowledge:gone"]}
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute(
+            "update marketing.campaign_proposal set landing_row = ?",
+            [json.dumps(landing_row(row, "2026-03-01T12:00:00"))],
+        )
+    assert campaign(home, "approve", "p-1a2b3c4d") != 0
+    assert "None of its items is in the catalogue any more" in capsys.readouterr().err
+
+
+def test_a_shelf_stays_with_a_campaign_that_is_paused(home: Path) -> None:
+    change(home, "core.dim_campaign", "now", source_item_ids=["2"])
+    assert campaign(home, "pause", "now") == 0
+    row = landed(home, "now")
+    assert (row["item_ids"], "source_item_ids" in row) == (["film:2", "3"], False)
+
+
+def test_who_completed_a_challenge_is_shown_of_both_arms(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not any(line.startswith("  challenge") for line in shown(home, "old", capsys))
+    with duckdb.connect(str(PublicationStore(home / "published").current_file)) as connection:
+        connection.execute(
+            "insert into marketing.lift values "
+            "('campaign', 'old', 'challenge_14d', 'newcombe', 0.01, 0.05, 0.04, 0.002, 0.06, 145, 1655)"
+        )
+    (line,) = (line for line in shown(home, "old", capsys) if line.startswith("  challenge"))
+    assert line == "  challenge     done by 5.00%, of the held out by 1.00%: +4.00 percentage points (+0.20 to +6.00)"

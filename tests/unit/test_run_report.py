@@ -142,6 +142,10 @@ def test_a_page_shows_proposed_campaigns_as_rows_to_copy() -> None:
         "name": "Horror on film to folklore on knowledge",
         "kind": "joint_promotion",
         "channel": "email",
+        "target_platform": "knowledge",
+        "item_keys": ["knowledge:1", "knowledge:2"],
+        "source_platform": "film",
+        "source_item_keys": ["film:1"],
         "reach": 1200,
         "budget": 7.8,
         "currency": "USD",
@@ -153,6 +157,7 @@ def test_a_page_shows_proposed_campaigns_as_rows_to_copy() -> None:
     page = render_report(SUMMARY, None, [proposal])
     (row,) = [found for found in rows(page) if "p-1a2b3c4d" in found]
     assert row[-2:] == ["20", "1 to 45"]
+    assert "2 knowledge, 1 film" in row
     (copied,) = re.findall(r"<pre>(.*?)</pre>", page)
     assert html.unescape(copied) == proposal["landing_row"]
     assert "Proposed campaigns" not in render_report(SUMMARY, None)

@@ -28,6 +28,7 @@ select
     campaigns.target_platform,
     campaigns.channel,
     coalesce(campaigns.item_ids, cast([] as varchar[])) as item_ids,
+    coalesce(campaigns.source_item_ids, cast([] as varchar[])) as source_item_ids,
     campaigns.segment,
     campaigns.status,
     campaigns.currency,

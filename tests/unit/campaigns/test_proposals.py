@@ -37,7 +37,21 @@ CERTAIN_HALF = IncrementalShare(0.5, 1e-9, 3)
 def test_the_kind_follows_the_first_rule_that_holds(
     family: str, state: str | None, topics: tuple[str, str], share_on_both: float, kind: str
 ) -> None:
-    assert campaign_kind(family, state, *topics, share_on_both)[0] == kind
+    assert campaign_kind(family, state, *topics, share_on_both, has_source_items=True)[0] == kind
+
+
+@pytest.mark.parametrize(
+    ("state", "topics", "share_on_both", "kind"),
+    [
+        ("dormant", ("war", "history"), 0.1, "cross_ad"),
+        ("dormant", ("war", "history"), 0.9, "joint_promotion"),
+        ("active", ("history", "history"), 0.9, "joint_promotion"),
+    ],
+)
+def test_without_items_of_the_source_theme_there_is_neither_a_challenge_nor_a_shelf(
+    state: str, topics: tuple[str, str], share_on_both: float, kind: str
+) -> None:
+    assert campaign_kind("lifecycle", state, *topics, share_on_both, has_source_items=False)[0] == kind
 
 
 def test_without_a_measured_campaign_two_in_five_conversions_are_caused() -> None:

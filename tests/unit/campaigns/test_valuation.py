@@ -7,9 +7,10 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from models_ml.campaigns import valuation
-from models_ml.campaigns.qini import RESPONSE_ONLY
+from models_ml.campaigns.qini import RANDOM, RESPONSE_ONLY
 from models_ml.campaigns.valuation import (
     KINDS,
+    LEARNERS,
     PRIOR,
     RECALIBRATED,
     RESPONSE,
@@ -181,8 +182,8 @@ def test_where_contact_moves_all_alike_response_is_not_replaced_by_a_worse_ranki
     past, truth, _ = world(20_000, 0, alike=True)
     found = value_contacts(past.features, past, rates())
     assert found.source == RESPONSE
-    assert found.qini.scores[UPLIFT].value < found.qini.scores[RESPONSE_ONLY].value
-    assert found.reason.startswith("uplift model: Qini ")
+    assert found.qini.scores[found.learner].value < found.qini.scores[RESPONSE_ONLY].value
+    assert found.reason.startswith("uplift model: Qini of interaction ")
     assert spearmanr(found.uplift, truth).statistic > 0.85
 
 
@@ -192,7 +193,7 @@ def test_uplift_is_learnt_and_ranks_better_than_the_prior():
     found = value_contacts(others.features, past, rates())
     prior = value_contacts(others.features, None, rates())
     assert (found.source, found.reason) == (UPLIFT, None)
-    assert found.qini.scores[UPLIFT].low > 0
+    assert found.qini.scores[found.learner].low > 0
     learnt, assumed = (spearmanr(one.uplift, truth).statistic for one in (found, prior))
     assert learnt > 0.9 > assumed
     assert found.uplift.mean() == pytest.approx(truth.mean(), abs=0.01)
@@ -365,3 +366,50 @@ def test_wrong_history_and_rates_are_named():
         value_contacts(features, None, RatePriors(np.zeros((3, 2)), np.zeros((3, 2)), np.zeros((3, 2))))
     with pytest.raises(ValueError, match="fatigue must be above 0"):
         ValuationConfig(fatigue=0)
+
+
+def odd_world(rows, seed, *, effect=0.12):
+    """Contact helps people of middling activity and puts off those of little and of much: no straight line tells who is which."""
+    generator = np.random.default_rng(seed)
+    activity = np.expm1(generator.uniform(0, 6, rows))
+    features = contacts(rows, activity=activity, segment=generator.integers(0, 2, rows))
+    middling = np.abs(np.log1p(activity) - 3) < 1.5
+    uplift = effect * np.where(middling, 1.0, -0.5)
+    treated = generator.random(rows) < SHARE
+    converted = generator.random(rows) < 0.12 + uplift * treated
+    return history_of(features, treated, converted), uplift
+
+
+def test_a_learner_that_sees_more_than_straight_lines_is_chosen_where_there_is_more():
+    past, _ = odd_world(20_000, 0)
+    others, truth = odd_world(20_000, 1)
+    found = value_contacts(others.features, past, rates())
+    assert found.source == UPLIFT
+    assert found.learner in ("t_learner", "x_learner")
+    assert set(found.qini.scores) == {"interaction", "t_learner", "x_learner", RESPONSE_ONLY, RANDOM}
+    assert found.qini.ahead(found.learner, "interaction")[1] > 0
+    usual = value_contacts(
+        others.features, past, rates(), ValuationConfig(learners={"interaction": LEARNERS["interaction"]})
+    )
+    assert usual.learner == "interaction"
+    assert usual.source != UPLIFT
+    assert spearmanr(found.uplift, truth).statistic > 0.7 > spearmanr(usual.uplift, truth).statistic
+    assert found.uplift[truth < 0].mean() < 0 < usual.uplift[truth < 0].mean()
+
+
+def test_the_usual_learner_is_kept_where_it_is_right():
+    past, _, _ = world(20_000, 0)
+    found = value_contacts(past.features, past, rates())
+    assert (found.source, found.learner) == (UPLIFT, "interaction")
+
+
+def test_where_contact_causes_nothing_no_learner_is_used():
+    for seed in range(3):
+        past, _ = odd_world(10_000, seed, effect=0.0)
+        found = value_contacts(past.features, past, rates())
+        assert (found.source, found.learner) == (RESPONSE, "interaction")
+
+
+def test_without_learners_nothing_can_be_valued():
+    with pytest.raises(ValueError, match="at least one"):
+        ValuationConfig(learners={})

@@ -104,10 +104,20 @@ class BuildFile:
                 (response_key varchar, campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
             create table marketing.past_contact
                 (contact_key varchar, campaign_key varchar, user_key varchar, platform varchar);
-            create table core.dim_campaign (campaign_key varchar, name varchar);
-            insert into core.dim_campaign values ('spring', 'Spring reading'), ('a/b', 'Odd name');
-            create table core.dim_item (item_key varchar, item_id varchar, title varchar);
-            insert into core.dim_item values ('knowledge:42', '42', 'Thirty days of "film", 看电影');
+            create table core.dim_campaign (
+                campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar,
+                item_ids varchar[], source_item_ids varchar[]
+            );
+            insert into core.dim_campaign values
+                ('spring', 'Spring reading', 'cross_ad', 'film', 'knowledge', ['42', '43'], []),
+                ('a/b', 'Odd name', 'cross_ad', 'film', 'knowledge', [], []);
+            create table core.dim_item (
+                item_key varchar, domain varchar, item_id varchar, title varchar, is_inferred boolean
+            );
+            insert into core.dim_item values
+                ('knowledge:42', 'knowledge', '42', 'Thirty days of "film", 看电影', false),
+                ('knowledge:43', 'knowledge', '43', 'Light', false), ('film:42', 'film', '42', 'Metropolis', false),
+                ('film:7', 'film', '7', 'M', false), ('film:8', 'film', '8', null, true);
             create table marketing.decided_plan (plan_id varchar);
             """
         )

@@ -20,11 +20,15 @@ _TABLES = """
 create schema raw;
 create schema core;
 create schema marketing;
+create schema staging;
+create table staging.stg_marketing__responses (
+    response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp
+);
 create table raw.run (as_of timestamp, time_zone varchar);
 create table core.dim_user (user_key varchar);
 create table core.dim_campaign (
     campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar, channel varchar,
-    item_ids varchar[], currency varchar, budget decimal(18, 4), cost_per_exposure decimal(18, 4),
+    item_ids varchar[], source_item_ids varchar[], currency varchar, budget decimal(18, 4), cost_per_exposure decimal(18, 4),
     value_per_conversion decimal(18, 4), holdout_share double, starts_at timestamp, ends_at timestamp
 );
 create table core.fct_exposure (
@@ -39,7 +43,9 @@ create table core.fct_purchase (
     event_key varchar, user_key varchar, item_key varchar, domain varchar, currency varchar, is_refunded boolean,
     gross_amount decimal(18, 4), amount decimal(18, 4), occurred_at timestamp, refunded_at timestamp
 );
-create table core.fct_interaction (user_key varchar, domain varchar, event_type varchar, occurred_at timestamp);
+create table core.fct_interaction (
+    user_key varchar, item_key varchar, domain varchar, event_type varchar, occurred_at timestamp
+);
 create table core.fct_rating (user_key varchar, domain varchar, rating double, rated_at timestamp);
 create table marketing.known_membership (
     segment_key varchar, user_key varchar, is_current boolean, entered_at timestamp, exited_at timestamp
@@ -72,6 +78,7 @@ class World:
             "target_platform": "knowledge",
             "channel": "email",
             "item_ids": [],
+            "source_item_ids": [],
             "currency": "USD",
             "budget": 100,
             "cost_per_exposure": 0.5,
@@ -172,10 +179,10 @@ class World:
         self._insert("core.fct_purchase", row | other)
         return key
 
-    def did(self, user: str, event_type: str, *, day: float, domain: str = "knowledge") -> None:
+    def did(self, user: str, event_type: str, item_id: str = "any", *, day: float, domain: str = "knowledge") -> None:
         """An event on a platform."""
-        row = {"user_key": user, "domain": domain, "event_type": event_type, "occurred_at": START + timedelta(days=day)}
-        self._insert("core.fct_interaction", row)
+        row = {"user_key": user, "item_key": f"{domain}:{item_id}", "domain": domain, "event_type": event_type}
+        self._insert("core.fct_interaction", row | {"occurred_at": START + timedelta(days=day)})
 
     def belongs(self, user: str, segment_key: str, *, since: float, until: float | None = None) -> None:
         """A stay in a segment."""

@@ -30,7 +30,8 @@ create table core.dim_item (
 );
 create table core.dim_campaign (
     campaign_key varchar, name varchar, kind varchar, objective varchar, source_platform varchar,
-    target_platform varchar, channel varchar, item_ids varchar[], segment varchar, status varchar, currency varchar,
+    target_platform varchar, channel varchar, item_ids varchar[],
+    source_item_ids varchar[], segment varchar, status varchar, currency varchar,
     is_inferred boolean, budget decimal(18, 4), cost_per_exposure decimal(18, 4),
     value_per_conversion decimal(18, 4), frequency_cap integer, frequency_window_days integer, holdout_share double,
     starts_at timestamp, ends_at timestamp, updated_at timestamp
@@ -192,6 +193,7 @@ class SmallWorld:
             "target_platform": "knowledge",
             "channel": "email",
             "item_ids": [],
+            "source_item_ids": [],
             "status": "approved",
             "currency": "USD",
             "is_inferred": False,

@@ -250,7 +250,8 @@ def decisions(**columns: Any) -> Decisions:
         "currency": np.full(number, "USD"),
         "known": np.ones(number, bool),
         **dict.fromkeys(
-            ("score_share", "p_conversion", "uplift", "expected_value", "cost", "worth", "reward"), np.zeros(number)
+            ("score_share", "p_conversion", "uplift", "expected_value", "cost", "worth", "reward", "uplift_today"),
+            np.zeros(number),
         ),
     }
     return Decisions(**plain | columns)

@@ -83,6 +83,26 @@ def test_a_list_names_the_account_and_what_to_show(house: House) -> None:
     assert made.metadata()["dagster/row_count"] == 1
 
 
+@pytest.mark.parametrize(
+    ("drawn", "told"),
+    [
+        ({"propensity": 0.8, "draw_propensity": 0.05}, 0.04),
+        ({"propensity": 0.8, "draw_propensity": 0.95}, 0.76),
+        ({"propensity": 0.8, "draw_propensity": None}, 0.8),
+        ({"propensity": None, "draw_propensity": 0.95}, None),
+    ],
+)
+def test_a_list_says_how_likely_the_contact_was_with_what_exploration_drew(
+    house: House, drawn: dict[str, Any], told: float | None
+) -> None:
+    house.plans("plan-1", contact("plan-1", "ann", is_explored=True, **drawn))
+    house.hands_over()
+    (row,) = house.rows()
+    assert row["propensity"] == (None if told is None else pytest.approx(told))
+    # What is measured rests on the lot of the arm alone.
+    assert house.ledger.contacts("plan-1")["propensity"].to_pylist() == [drawn["propensity"]]
+
+
 def test_held_out_people_are_kept_in_the_ledger_and_stand_in_no_list(house: House) -> None:
     house.plans("plan-1", contact("plan-1", "ann"), contact("plan-1", "bob", arm="control", cost=0.0))
     house.hands_over()
@@ -278,3 +298,54 @@ def test_days_of_a_span_are_all_committed(house: House) -> None:
     assert house.hands_over().committed == (FIRST_DAY, NEXT_DAY)
     assert house.manifest("2026-03-02")["lists"] == {}
     assert house.ledger.committed_dates() == {date(2026, 3, 2), date(2026, 3, 3)}
+
+
+def shelf_of(house: House, kind: str) -> list[dict[str, str]]:
+    """The shelf of a campaign with two items of each platform that are in the catalogue, and one that is not."""
+    house.build.connection.execute(
+        "update core.dim_campaign set kind = ?, source_item_ids = ['42', '7', '8'] where campaign_key = 'spring'",
+        [kind],
+    )
+    house.plans("plan-1", contact("plan-1", "ann", item_key="knowledge:42"))
+    house.hands_over()
+    with (house.exports / SPRING / "shelf.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_special_programme_hands_over_its_shelf_with_both_platforms_in_turns(house: House) -> None:
+    titles = ["Metropolis", 'Thirty days of "film", 看电影', "M", "Light"]
+    sides = [("film", "42"), ("knowledge", "42"), ("film", "7"), ("knowledge", "43")]
+    assert shelf_of(house, "special_programme") == [
+        {"rank": str(rank), "step": "", "platform": platform, "item_id": item_id, "title": title}
+        for rank, ((platform, item_id), title) in enumerate(zip(sides, titles, strict=True), start=1)
+    ]
+    # What a person is offered is of the target platform, whatever the ids of the other one.
+    assert [row["title"] for row in house.rows()] == ['Thirty days of "film", 看电影']
+    assert "challenge" not in house.manifest()
+
+
+def test_a_challenge_hands_over_its_steps_and_its_rule(house: House) -> None:
+    steps = [(row["step"], row["platform"], row["item_id"]) for row in shelf_of(house, "interactive")]
+    assert steps == [("1", "film", "42"), ("1", "film", "7"), ("2", "knowledge", "42"), ("2", "knowledge", "43")]
+    assert house.manifest()["challenge"] == {
+        "rule": "one item of step 1, then one of step 2",
+        "events": ["complete", "rating"],
+        "within_days": 14,
+    }
+
+
+def test_a_shelf_is_sealed_like_the_list(house: House) -> None:
+    shelf_of(house, "special_programme")
+    file = house.exports / SPRING / "shelf.csv"
+    assert house.manifest()["sha256"]["shelf.csv"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_campaign_of_one_platform_has_no_shelf(house: House) -> None:
+    house.plans("plan-1", contact("plan-1", "ann"))
+    house.hands_over()
+    assert sorted(path.name for path in (house.exports / SPRING).iterdir()) == [
+        "list.csv",
+        "list.parquet",
+        "manifest.json",
+    ]

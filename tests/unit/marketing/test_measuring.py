@@ -721,3 +721,68 @@ def test_measuring_writes_nothing_and_gives_the_same_twice(world: World) -> None
     before = world.connection.execute("select table_name from duckdb_tables() order by all").fetchall()
     assert world.measure() == world.measure()
     assert world.connection.execute("select table_name from duckdb_tables() order by all").fetchall() == before
+
+
+@pytest.mark.parametrize(
+    ("done", "counts"),
+    [
+        ([("film:m1", "complete", 1), ("knowledge:c2", "rating", 14)], True),
+        # In the other order, one step alone, or begun before contact.
+        ([("knowledge:c1", "complete", 1), ("film:m1", "complete", 2)], False),
+        ([("film:m1", "complete", 1)], False),
+        ([("knowledge:c1", "complete", 1)], False),
+        ([("film:m1", "complete", -1), ("knowledge:c1", "complete", 2)], False),
+        # Too late, looked at only, an item that is not of it, and its id on the other platform.
+        ([("film:m1", "complete", 1), ("knowledge:c1", "complete", 14.01)], False),
+        ([("film:m1", "view", 1), ("knowledge:c1", "complete", 2)], False),
+        ([("film:m9", "complete", 1), ("knowledge:c1", "complete", 2)], False),
+        ([("knowledge:m1", "complete", 1), ("film:c1", "complete", 2)], False),
+        # Begun, ended, and begun again.
+        ([("film:m1", "complete", 3), ("knowledge:c1", "complete", 2), ("knowledge:c1", "complete", 4)], True),
+    ],
+)
+def test_a_challenge_is_completed_by_an_item_of_the_source_and_then_one_of_the_target_in_time(
+    world: World, done: list[tuple[str, str, float]], counts: bool
+) -> None:
+    world.campaign("quiz", kind="interactive", item_ids=["c1", "c2"], source_item_ids=["m1"])
+    (treated, *_), _ = two_arms(world, "quiz", 2, 2)
+    for item_key, event_type, day in done:
+        domain, item_id = item_key.split(":")
+        world.did(treated, event_type, item_id, day=day, domain=domain)
+    (found,) = world.lift("campaign", "quiz", "challenge_14d", "newcombe")
+    assert (found["control"], found["treatment"]) == (0, 0.5 if counts else 0)
+
+
+def test_the_challenge_is_compared_between_the_arms(world: World) -> None:
+    world.campaign("quiz", kind="interactive", item_ids=["c1"], source_item_ids=["m1"])
+    treated, held_out = two_arms(world, "quiz", 40, 40)
+    for user in (*treated[:20], *held_out[:4]):
+        world.did(user, "complete", "m1", day=2, domain="film")
+        world.did(user, "complete", "c1", day=3)
+    (found,) = world.lift("campaign", "quiz", "challenge_14d", "newcombe")
+    low, high = confint_proportions_2indep(20, 40, 4, 40, method="newcomb")
+    assert found["difference"] == pytest.approx(0.4)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(
+    "brief",
+    [
+        {"kind": "interactive", "item_ids": ["c1"]},
+        {"kind": "special_programme", "item_ids": ["c1"], "source_item_ids": ["m1"]},
+    ],
+)
+def test_a_campaign_without_two_steps_is_no_challenge(world: World, brief: dict[str, object]) -> None:
+    world.campaign("quiz", **brief)
+    two_arms(world, "quiz", 2, 2)
+    assert world.lift("campaign", "quiz", "challenge_14d", "newcombe") == []
+
+
+def test_items_of_the_source_platform_are_no_conversions(world: World) -> None:
+    world.campaign("shelf", kind="special_programme", item_ids=["c1"], source_item_ids=["m1"])
+    (buyer, other), _ = two_arms(world, "shelf", 2, 2)
+    world.bought(other, "c1")
+    world.bought(buyer, "m1")
+    world.bought(buyer, "m1", domain="film", item_key="film:m1")
+    (found,) = world.lift("campaign", "shelf", "conversion", "newcombe")
+    assert found["treatment"] == 0.5

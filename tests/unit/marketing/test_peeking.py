@@ -58,11 +58,12 @@ def known_outcomes(
             "subject": np.arange(number),
             "converted_at": bought_at.cast(pa.int64()).cast(pa.timestamp("us")),
             "converted_on": pa.nulls(number, pa.date32()),
-            **{f"{name}_after": unknown for name in ("returned", "completed", "refunded", "unsubscribed")},
+            **{f"{name}_after": unknown for name in ("returned", "completed", "challenge", "refunded", "unsubscribed")},
             "rating": unknown,
             **dict.fromkeys(("revenue", "revenue_before", "followed_days"), nothing),
             **{f"is_{name}_recorded": no for name in ("completion", "answer", "purchase")},
             "is_conversion_recorded": ~no,
+            "is_challenge": no,
             "is_reached": no,
         }
     )

@@ -1104,15 +1104,37 @@ def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
     assert row["value_reason"] == "no contact has been followed yet"
     assert row["qini"] is None
     score, rival = (QiniScore(value, value - 0.2, value + 0.2, 0.0, np.array([value])) for value in (0.1, 0.25))
-    compared = QiniComparison({"uplift model": score, RESPONSE_ONLY: rival}, {}, {}, {})
+    refused = QiniScore(None, None, None, None, np.zeros(0), "3 control rows with an answer, 10 are needed")
+    compared = QiniComparison(
+        {"interaction": score, "t_learner": refused, RESPONSE_ONLY: rival},
+        {},
+        {"interaction": (-0.15, -0.4, 0.1), "t_learner": None, RESPONSE_ONLY: (0.0, 0.0, 0.0)},
+        {},
+    )
 
     def valued(*arguments: Any) -> Valuation:
-        return dataclasses.replace(value_contacts(*arguments), qini=compared, reason="Qini too small")
+        return dataclasses.replace(
+            value_contacts(*arguments), qini=compared, learner="interaction", source=source, reason="Qini too small"
+        )
 
+    assert rows(planned(world, tmp_path), "uplift") == []
     monkeypatch.setattr(planning, "value_contacts", valued)
+    source = "response model"
     (row,) = rows(planned(world, tmp_path, version="v2"), "plan")
     assert [row[name] for name in ("qini", "qini_low", "qini_high", "qini_of_response")] == [0.1, -0.1, 0.1 + 0.2, 0.25]
     assert row["value_reason"] == "Qini too small"
+    learners = {one["learner"]: one for one in rows(planned(world, tmp_path, version="v2"), "uplift")}
+    assert {name: (one["is_best"], one["is_used"]) for name, one in learners.items()} == {
+        "interaction": (True, False),
+        "t_learner": (False, False),
+        RESPONSE_ONLY: (False, False),
+    }
+    assert (learners["interaction"]["qini"], learners["interaction"]["ahead_of_response_low"]) == (0.1, -0.4)
+    assert learners["t_learner"]["reason"] == "3 control rows with an answer, 10 are needed"
+    assert learners[RESPONSE_ONLY]["ahead_of_response"] is None
+    source = "uplift model"
+    learners = {one["learner"]: one for one in rows(planned(world, tmp_path, version="v3"), "uplift")}
+    assert [name for name, one in learners.items() if one["is_used"]] == ["interaction"]
 
 
 class TestExploration:

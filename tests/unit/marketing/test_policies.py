@@ -129,14 +129,44 @@ def test_the_direct_method_believes_the_plan_and_the_doubly_robust_one_does_not(
 
 def test_the_share_that_a_policy_contacts_is_told(world: World) -> None:
     lots(world, "spring", 400)
-    score = measured(world).decisions.score_share
+    known = measured(world).decisions
+    score = known.score_share
     share = {policy: row["contacted_share"] for (policy, name, _), row in judged(world).items() if name == "ips"}
     assert share == {
         "contact_nobody": 0,
         "contact_everybody": 1,
         "contact_worth_cost": pytest.approx((2 * score > 0.5).mean()),
         "contact_higher_half": pytest.approx((score >= 0.5).mean()),
+        "present_valuation": pytest.approx((10 * known.uplift_today > 0.5).mean()),
     }
+
+
+def test_the_rule_that_is_followed_now_is_judged_by_what_it_would_have_earned(world: World) -> None:
+    truth = lots(world, "spring", 4000)
+    known = measured(world).decisions
+    contacts = 10 * known.uplift_today > 0.5
+    # It has learnt who is worth a contact: more than three in four of those whom it chooses are.
+    assert 0 < contacts.mean() < 1
+    assert (2 * known.score_share > 0.5)[contacts].mean() > 0.75
+    value = truth["contact_nobody"] + (contacts * (2 * known.score_share - 0.5)).mean()
+    for estimator in ("ips", "snips", "doubly_robust", "switch_doubly_robust"):
+        row = judged(world)["present_valuation", estimator, "USD"]
+        assert row["refused"] is None
+        assert row["ci_low"] < value < row["ci_high"]
+    assert judged(world)["present_valuation", "doubly_robust", "USD"]["difference_low"] > 0
+
+
+def test_nobody_is_valued_by_what_they_did_themselves(world: World) -> None:
+    lots(world, "spring", 400)
+    before = measured(world).decisions
+    buyer = int(np.flatnonzero(before.converted & before.treated)[0])
+    world.connection.execute("delete from core.fct_purchase where user_key = ?", [f"spring-{buyer:05d}"])
+    after = measured(world).decisions
+    assert (before.converted[buyer], after.converted[buyer]) == (True, False)
+    same = before.uplift_today == after.uplift_today
+    assert same[buyer]
+    # Of the others, half are valued by what the person did.
+    assert 0.4 < same.mean() < 0.6
 
 
 def test_a_log_of_few_rows_is_refused_with_no_figure(world: World) -> None:

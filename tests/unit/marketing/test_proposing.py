@@ -151,6 +151,10 @@ def running(**about: Any) -> SmallWorld:
     return made
 
 
+def test_a_shelf_that_runs_already_is_not_proposed_whatever_stands_beside_it() -> None:
+    assert set(proposals(running(source_item_ids=["m1", "m2", "m3", "m4"]))) == {"food"}
+
+
 def test_what_runs_already_is_not_proposed() -> None:
     assert set(proposals(running())) == {"food"}
 
@@ -226,12 +230,64 @@ def test_measured_rates_and_lifts_replace_what_was_assumed() -> None:
     assert "1 measured campaign" in text
 
 
-def test_people_who_have_gone_quiet_are_asked_back_from_the_other_side() -> None:
-    made = world("lifecycle:knowledge:at_risk", "At risk on knowledge", "knowledge")
-    found = proposals(made)
-    assert {(row["source_platform"], row["target_platform"], row["kind"]) for row in found.values()} == {
-        ("film", "knowledge", "interactive")
+def with_films(made: SmallWorld, *, of_horror: int = 5) -> SmallWorld:
+    """Films of horror on the film lists of everyone who likes it, the last first, and one of comedy that nobody has listed."""
+    made.connection.execute(
+        f"""
+        insert into core.dim_item by name
+        select 'film:' || topic || n as item_key, 'film' as domain, topic || n as item_id, topic || n as title, false as is_inferred
+        from (values ('horror', {of_horror}), ('comedy', 1)) as topics(topic, items), range(1, items + 1) as numbers(n);
+        insert into core.bridge_item_topic
+        select item_key, regexp_replace(item_id, '[0-9]+', ''), 1 from core.dim_item where domain = 'film';
+        insert into recommendations.scored_user_item by name
+        select user_key, 'film' as target_domain, n as rank, 'film:horror' || ({of_horror} + 1 - n) as item_key, 1 as score
+        from features.user_interest, range(1, {of_horror} + 1) as numbers(n) where topic_key = 'horror'
+        """
+    )
+    return made
+
+
+def test_people_who_have_gone_quiet_are_asked_back_by_a_challenge_that_begins_on_the_other_side() -> None:
+    made = with_films(world("lifecycle:knowledge:at_risk", "At risk on knowledge", "knowledge"))
+    row = proposals(made)["folklore"]
+    assert (row["source_platform"], row["target_platform"], row["kind"]) == ("film", "knowledge", "interactive")
+    assert row["source_item_keys"] == [f"film:horror{n}" for n in (5, 4, 3, 2, 1)]
+    assert row["item_keys"] == [f"knowledge:folklore{n}" for n in range(1, 7)]
+    assert json.loads(row["landing_row"])["item_ids"] == [
+        *(f"film:horror{n}" for n in (5, 4, 3, 2, 1)),
+        *(f"folklore{n}" for n in range(1, 7)),
+    ]
+    (challenge,) = (line for line in row["evidence"] if line.startswith("Challenge: "))
+    assert "first one of 5 items of horror on film" in challenge
+    assert "within 14 days" in challenge
+
+
+def test_without_enough_to_begin_with_there_is_no_challenge() -> None:
+    made = with_films(world("lifecycle:knowledge:at_risk", "At risk on knowledge", "knowledge"), of_horror=3)
+    assert {(row["kind"], tuple(row["source_item_keys"])) for row in proposals(made).values()} == {
+        ("joint_promotion", ())
     }
+
+
+def test_one_theme_on_both_sides_is_a_shelf_of_both() -> None:
+    made = with_films(world())
+    # Folklore and horror are one theme now, of films and of contents.
+    made.connection.execute(
+        "update core.bridge_item_topic set topic_key = 'horror' where topic_key = 'folklore';"
+        "update core.dim_topic set on_knowledge = true where topic_key = 'horror'"
+    )
+    row = next(
+        row for row in proposals(made).values() if row["source_platform"] == "film" and row["target_topic"] == "horror"
+    )
+    assert (row["source_topic"], row["kind"]) == ("horror", "special_programme")
+    assert row["source_item_keys"] == [f"film:horror{n}" for n in (5, 4, 3, 2, 1)]
+    assert row["item_keys"] == [f"knowledge:folklore{n}" for n in range(1, 7)]
+    assert any(line.startswith("Shelf: beside the 6 items on knowledge 5 items of horror") for line in row["evidence"])
+
+
+def test_other_kinds_are_about_items_of_the_target_only() -> None:
+    row = proposals(with_films(world()))["folklore"]
+    assert (row["kind"], row["source_item_keys"]) == ("joint_promotion", [])
 
 
 def test_the_same_warehouse_gives_the_same_proposals() -> None:

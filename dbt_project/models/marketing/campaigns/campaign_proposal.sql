@@ -16,6 +16,7 @@ select
     source_topic,
     target_topic,
     item_keys,
+    source_item_keys,
     starts_on,
     ends_on,
     time_zone,

@@ -18,7 +18,8 @@ cleaned as (
         campaigns.source_platform,
         campaigns.target_platform,
         {{ lower_code('campaigns.channel') }} as channel,
-        coalesce(campaigns.item_ids, cast([] as varchar[])) as item_ids,
+        campaigns.source_platform || ':' as source_prefix,
+        coalesce(campaigns.item_ids, cast([] as varchar[])) as named_ids,
         {{ clean_text('campaigns.segment') }} as segment,
         campaigns.status,
         {{ upper_code('campaigns.currency') }} as currency,
@@ -43,7 +44,11 @@ select
     source_platform,
     target_platform,
     channel,
-    item_ids,
+    list_filter(named_ids, lambda named_id: not starts_with(named_id, source_prefix)) as item_ids,
+    list_transform(
+        list_filter(named_ids, lambda named_id: starts_with(named_id, source_prefix)),
+        lambda named_id: substr(named_id, length(source_prefix) + 1)
+    ) as source_item_ids,
     segment,
     status,
     currency,
