@@ -71,7 +71,7 @@ def segmented(dbt, fresh_raw):
         raw.deliver(f"{platform}__events", events, batch=1)
     raw.deliver(
         "identity__account_links",
-        [{"film_user_id": f"u{n}", "knowledge_user_id": f"u{n}"} for n in range(PEOPLE)],
+        [{"film_user_id": f"u{n}", "knowledge_user_id": f"u{n}", "linked_at": str(START)} for n in range(PEOPLE)],
         batch=1,
     )
     raw.deliver(
@@ -255,6 +255,34 @@ def test_a_check_passes_on_what_is_right_and_finds_what_is_not(segmented, dbt, c
         faults = connection.execute(file.read_text()).fetchall()
         connection.execute("rollback")
     assert faults
+
+
+def test_the_check_of_tastes_finds_who_does_not_want_to_be_profiled_in_segments_of_taste_only(segmented, dbt):
+    check = "nobody_is_put_in_a_segment_of_taste_against_their_will"
+    tested = dbt("test", "--select", check)
+    assert tested.succeeded, tested.output
+    [file] = (dbt.target / "compiled" / "zhiying" / "tests").rglob(f"{check}.sql")
+    with duckdb.connect(str(dbt.build_file)) as connection:
+        connection.execute("begin")
+        [(user_key, platform, user_id)] = connection.execute(
+            "select user_key, platform, user_id from marketing.segment_membership "
+            "inner join intermediate.int_account__joined using (user_key) inner join raw.account using (account_key, platform) "
+            "where segment_key = ? order by user_key, platform limit 1",
+            [TASTE["segment_key"]],
+        ).fetchall()
+        connection.execute(
+            "insert into raw.privacy__consents by name select ? as platform, ? as user_id, 'personalisation' as purpose, "
+            "false as granted, ?::timestamp as changed_at, true as _is_current",
+            [platform, user_id, AS_OF],
+        )
+        found = set(connection.execute(file.read_text()).fetchall())
+        own = connection.execute(
+            "select user_key, segment_key from marketing.segment_membership where user_key = ?", [user_key]
+        ).fetchall()
+        connection.execute("rollback")
+    assert found == {row for row in own if row[1].split(":")[0] in ("interest", "potential", "taste")}
+    assert (user_key, TASTE["segment_key"]) in found
+    assert set(own) - found, "they stay in segments of what they did"
 
 
 def test_a_stay_that_is_over_stays_as_it_was_when_time_goes_on(segmented, dbt):
