@@ -40,7 +40,7 @@ from orchestration.settings import Settings
 
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
-_TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
+_TASTES = ("taste_segment", "taste_stay", "observed_segment", "observed_stay", "known_segment", "known_membership")
 _MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
 _DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
@@ -52,6 +52,7 @@ def _keys(*names: str) -> list[AssetKey]:
 
 _LIKED = _keys(
     "core.dim_topic",
+    "core.dim_user",
     "features.user_interest",
     "marketing.defined_segment",
     "marketing.defined_stay",
