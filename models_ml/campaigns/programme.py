@@ -169,8 +169,7 @@ def programme_of(problem: Problem) -> Programme:
         segment = np.where(asked[limits.segment], limits.segment, segments)
     place = rows.day * problem.channels + rows.channel
     can = (rows.value > 0) | (segment[rows.person] < segments)
-    for one in _resources(problem, rows):
-        can &= one.amount <= one.room[one.index]
+    can &= affordable(problem, rows)
     for windows_of in windows.of_place.T:
         can &= windows.left[windows_of[place], rows.person] > 0
     source = np.flatnonzero(can)
@@ -191,6 +190,23 @@ def programme_of(problem: Problem) -> Programme:
         minimum=np.zeros(0) if limits.minimum_reach is None else limits.minimum_reach.astype(float),
         penalty=problem.reach_penalty,
     )
+
+
+def affordable(problem: Problem, rows: Candidates) -> NDArray[np.bool_]:
+    """Whether each of some rows by itself keeps the shared limits, shape (rows,)."""
+    found = np.ones(rows.rows, bool)
+    for one in _resources(problem, rows):
+        found &= one.amount <= one.room[one.index]
+    return found
+
+
+def charge_of(problem: Problem, rows: Candidates, prices: Prices) -> NDArray[np.float64]:
+    """What each of some rows takes from the shared limits at their prices, shape (rows,); limits without a price cost nothing."""
+    charge = np.zeros(rows.rows)
+    for one in _resources(problem, rows):
+        if one.kind in prices.of:
+            charge += one.amount * prices.of[one.kind][one.index]
+    return charge
 
 
 def _resources(problem: Problem, rows: Candidates) -> list[Resource]:

@@ -24,8 +24,9 @@ class CampaignLimitError(ValueError):
 
 @dataclass(frozen=True)
 class WindowedCap:
-    """At most `most` contacts of a person in `window_days` calendar days, by one channel or (None) by all."""
+    """At most `most` contacts of a person in `window_days` calendar days, by one channel or (None) by all; a row of the seed."""
 
+    limit_id: str
     most: int
     window_days: int
     channel: str | None
@@ -86,7 +87,7 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
         elif kind == "total_budget":
             total.append(WindowedAmount(amount, window))
         elif kind == "contact_cap":
-            caps.append(WindowedCap(int(amount), window or 1, channel))
+            caps.append(WindowedCap(limit, int(amount), window or 1, channel))
         elif kind == "stock":
             if item is None:
                 raise CampaignLimitError(f"{row}: a stock needs an item_key, for instance knowledge:c001")

@@ -125,9 +125,13 @@ LIMIT_SCHEMA = pa.schema(
         ("item_key", pa.string()),
         ("segment_key", pa.string()),
         ("contact_date", pa.date32()),
+        ("channel", pa.string()),
+        ("window_days", pa.int32()),
         ("allowed", pa.float64()),
         ("used", pa.float64()),
         ("shadow_price", pa.float64()),
+        ("bound_people", pa.float64()),
+        ("total_price", pa.float64()),
         ("plan_id", pa.string()),
     ]
 )
@@ -831,8 +835,54 @@ class _Planner:
             price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
             reached = int(self.reached[number]) + self._reaches(number, pairs, offered, choice)
             found.append(_limit("minimum_reach", self.reach_asked[number], reached, price, segment_key=key))
-        found.append(_limit("person_cap", None, rows.rows, prices.person_cap))
+        found += self._cap_rows(choice) + self._holdout_rows(pairs, offered, choice)
         return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
+
+    def _cap_rows(self, choice: _Choice) -> list[dict[str, Any]]:
+        """Caps of contacts, in the order of `_caps`."""
+        about: list[tuple[str, str, dict[str, str | None]]] = [
+            ("frequency_cap", brief.campaign_key, {"campaign_key": brief.campaign_key, "channel": brief.channel})
+            for brief in self.planned
+        ]
+        channels = sorted({brief.channel for brief in self.planned})
+        about += [("once_a_day", channel, {"channel": channel}) for channel in channels]
+        about += [("contact_cap", cap.limit_id, {"channel": cap.channel}) for cap in self.limits.caps]
+        rows = choice.problem.candidates.take(choice.allocation.chosen)
+        found = []
+        for (kind, name, of), cap, price in zip(
+            about, choice.problem.limits.caps, choice.allocation.prices.caps, strict=True
+        ):
+            row = _limit(kind, cap.most, cap.covers(rows.channel).sum(), price.price)
+            row |= {"limit_key": f"{kind}/{name}", **of, "window_days": cap.window_days}
+            found.append(row | {"bound_people": price.people, "total_price": price.total})
+        return found
+
+    def _holdout_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> list[dict[str, Any]]:
+        """Holdouts, with what those would have brought, net of the prices, whom the plan chose and does not contact.
+
+        One more held-out person may be contacted and need not, so that nobody counts less than nothing.
+        """
+        offer = choice.offer[choice.allocation.chosen]
+        code, slot, person = pairs.code[offered.pair[offer]], offered.slot[offer], offered.person[offer]
+        found = []
+
+        def row(kind: str, share: float, held: Flags, chosen: Flags, **about: Any) -> None:
+            out = len(np.unique(pairs.person[held]))
+            if not share and not out:
+                return
+            people, at = np.unique(person[chosen], return_inverse=True)
+            forgone = np.maximum(np.bincount(at, choice.allocation.net[chosen], len(people)), 0.0)
+            total = float(forgone.sum())
+            of_people = {"bound_people": len(people), "total_price": total}
+            found.append(_limit(kind, share, out, total / max(1, len(people)), **about) | of_people)
+
+        everyone, own = _HELD_OUT
+        row("global_holdout", self.limits.global_holdout, pairs.code == everyone, code == everyone)
+        for number, brief in enumerate(self.planned):
+            held = (pairs.code == own) & (pairs.slot == number)
+            chosen = (code == own) & (slot == number)
+            row("campaign_holdout", brief.holdout_share, held, chosen, campaign_key=brief.campaign_key)
+        return found
 
 
 def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> str:

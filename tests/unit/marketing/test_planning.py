@@ -549,6 +549,70 @@ class TestLimits:
         assert {row["campaign_key"] for row in rows(plan, "contact")} == {"autumn"}
         assert reasons(plan) == {"person_cap": 1}
 
+    def test_every_cap_has_the_price_of_the_contacts_that_it_alone_forbids(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(6)
+        world.campaign("spring", frequency_cap=1, frequency_window_days=30)
+        world.campaign("autumn", channel="push", frequency_cap=9)
+        world.limit("contact_cap", 1, window_days=30, channel="push", limit_id="a_push_a_month")
+        world.limit("contact_cap", 9, window_days=30, limit_id="nine_a_month")
+        plan = planned(world, tmp_path)
+        value = {row["campaign_key"]: row["expected_value"] - row["cost"] for row in rows(plan, "contact")}
+        caps = {row["limit_key"]: row for row in rows(plan, "limit") if row["window_days"] is not None}
+        assert {key: (row["campaign_key"], row["channel"], row["window_days"]) for key, row in caps.items()} == {
+            "frequency_cap/spring": ("spring", "email", 30),
+            "frequency_cap/autumn": ("autumn", "push", 7),
+            "once_a_day/email": (None, "email", 1),
+            "once_a_day/push": (None, "push", 1),
+            "contact_cap/a_push_a_month": (None, "push", 30),
+            "contact_cap/nine_a_month": (None, None, 30),
+        }
+        assert {key: (row["allowed"], row["used"], row["bound_people"]) for key, row in caps.items()} == {
+            "frequency_cap/spring": (1, 6, 6),
+            "frequency_cap/autumn": (9, 6, 0),
+            "once_a_day/email": (1, 6, 0),
+            "once_a_day/push": (1, 6, 0),
+            "contact_cap/a_push_a_month": (1, 6, 6),
+            "contact_cap/nine_a_month": (9, 12, 0),
+        }
+        for key, campaign_key in (("frequency_cap/spring", "spring"), ("contact_cap/a_push_a_month", "autumn")):
+            # A second contact on the second day, which is worth a little less by the wait.
+            assert caps[key]["shadow_price"] == pytest.approx(value[campaign_key], rel=0.02)
+            assert caps[key]["total_price"] == pytest.approx(6 * caps[key]["shadow_price"])
+
+    def test_a_holdout_costs_what_its_people_would_have_brought_if_they_were_contacted(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(60)
+        world.campaign("spring", holdout_share=0.25, frequency_cap=1, frequency_window_days=30)
+        world.campaign("autumn", channel="push", frequency_cap=1, frequency_window_days=30)
+        world.limit("global_holdout", 0.2)
+        plan = planned(world, tmp_path)
+        held = {row["limit_key"]: row for row in rows(plan, "limit") if row["limit_kind"].endswith("holdout")}
+        of_all = held_out(users, "global", 0.2)
+        of_spring = held_out(users, "campaign/spring", 0.25) & ~of_all
+        ghosts = [row for row in rows(plan, "contact") if row["arm"] == "control"]
+        value = {row["campaign_key"]: row["expected_value"] for row in ghosts}
+        assert sorted(held) == ["campaign_holdout/spring", "global_holdout"]
+        one, everyone = held["campaign_holdout/spring"], held["global_holdout"]
+        assert (one["allowed"], one["used"], one["bound_people"]) == (0.25, of_spring.sum(), of_spring.sum())
+        assert (everyone["allowed"], everyone["used"], everyone["bound_people"]) == (0.2, of_all.sum(), of_all.sum())
+        # Who is held out of all would have had a contact of both; each costs 0.01.
+        assert one["shadow_price"] == pytest.approx(value["spring"] - 0.01, rel=0.01)
+        assert everyone["shadow_price"] == pytest.approx(value["spring"] + value["autumn"] - 0.02, rel=0.01)
+        assert everyone["total_price"] == pytest.approx(everyone["shadow_price"] * of_all.sum())
+
+    def test_what_the_held_out_would_have_taken_of_a_budget_is_no_gain(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(60)
+        # Money for every other one of people who are worth the same: it is as well spent on the others.
+        world.campaign("spring", holdout_share=0.5, budget=30, cost_per_exposure=1, value_per_conversion=10_000)
+        plan = planned(world, tmp_path)
+        (held,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "campaign_holdout")
+        value = {row["expected_value"] for row in rows(plan, "contact")}
+        assert held["bound_people"] > 0
+        assert held["shadow_price"] < 0.05 * min(value)
+
     def test_stock_runs_out_and_the_next_best_item_is_offered(self, world: SmallWorld, tmp_path: Path) -> None:
         users = world.people(6)
         for item in ("knowledge:c1", "knowledge:c2"):
