@@ -2,8 +2,8 @@
 
 Holds the prices of limits that are kept person by person. Prices of the shared limits come with their solution
 (`linear_programme`, `lagrangian`); here they are given, and each person's best contacts at these prices are compared with and
-without the cap eased. By weak duality what all people gain together is at least what the optimum of the whole would rise by; without
-shared limits that bind it is just that.
+without the cap eased. By weak duality what all people gain together is at least what the optimum of the whole would rise by;
+without shared limits that bind it is just that.
 
 Source: Fisher, "The Lagrangian relaxation method for solving integer programming problems", Management Science 27, 1981.
 """

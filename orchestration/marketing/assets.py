@@ -79,8 +79,11 @@ _KNOWN_OF_PEOPLE = _keys(
     "marketing.known_membership",
     "marketing.known_segment",
     "marketing.measured_rate",
+    "marketing.observed_segment",
     "recommendations.scored_user_item",
     "seeds.campaign_limits",
+    "snapshots.snapshot_contents",
+    "snapshots.snapshot_films",
     "staging.stg_marketing__responses",
 )
 _THEMES = _keys(

@@ -414,9 +414,9 @@ class TestProblems:
         [
             ("total_budget", {"channel": "email"}, "leave the channel empty"),
             ("stock", {}, "needs an item_key"),
-            ("stock", {"item_key": "knowledge:gone"}, "no item 'knowledge:gone'"),
+            ("stock", {"item_key": "knowledge:gone"}, "no item 'knowledge:gone' was ever known"),
             ("minimum_reach", {}, "needs a segment_key"),
-            ("minimum_reach", {"segment_key": "value:joined:gone"}, "no segment 'value:joined:gone'"),
+            ("minimum_reach", {"segment_key": "value:joined:gone"}, "no segment 'value:joined:gone' was ever known"),
             ("contact_cap", {"window_days": 0}, "at least 1 day"),
             ("speed", {}, "not a kind of limit"),
             ("global_holdout", {"amount": 1.0}, "less than 1"),
@@ -428,6 +428,50 @@ class TestProblems:
         world.limit(kind, about.pop("amount", 5), **about)
         with pytest.raises(CampaignLimitError, match=words):
             planned(world, tmp_path)
+
+    @pytest.mark.parametrize("kind", ["stock", "minimum_reach"])
+    def test_a_key_that_is_misspelt_is_told_with_what_was_meant(
+        self, world: SmallWorld, tmp_path: Path, kind: str
+    ) -> None:
+        world.person("ann", segments=["value:joined:lapsed"])
+        world.item("knowledge:c1")
+        world.limit(kind, 5, item_key="knowledge:c11", segment_key="value:joined:lapsd", limit_id="slip")
+        meant = "knowledge:c1" if kind == "stock" else "value:joined:lapsed"
+        with pytest.raises(CampaignLimitError, match=rf"row 'slip'.* did you mean {meant}\?.*campaign_limits.csv"):
+            planned(world, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("table", "kind", "key"),
+        [
+            ("snapshots.snapshot_contents", "stock", "knowledge:gone"),
+            ("snapshots.snapshot_films", "stock", "film:gone"),
+            ("marketing.observed_segment", "minimum_reach", "taste:joined:gone"),
+        ],
+    )
+    def test_a_limit_of_what_has_left_stops_nothing_and_holds_again_once_it_is_back(
+        self, world: SmallWorld, tmp_path: Path, table: str, kind: str, key: str
+    ) -> None:
+        world.people(3)
+        world.campaign("spring", frequency_cap=1)
+        column = "item_key" if kind == "stock" else "segment_key"
+        world.insert(table, **{column: key})
+        world.limit(kind, 1, **{column: key})
+        plan = planned(world, tmp_path)
+        assert len(rows(plan, "contact")) == 3
+        assert not [row for row in rows(plan, "limit") if row["limit_kind"] == kind]
+        if kind == "stock":
+            world.item(key)
+        else:
+            world.person("ann", segments=[key])
+        plan = planned(world, tmp_path, version="v2")
+        assert [row[column] for row in rows(plan, "limit") if row["limit_kind"] == kind] == [key]
+
+    def test_an_item_that_was_only_ever_offered_was_known_too(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("spring")
+        hand(world, "earlier", "spring", "u000", date(2026, 2, 10), item_key="knowledge:gone")
+        world.limit("stock", 5, item_key="knowledge:gone")
+        assert not [row for row in rows(planned(world, tmp_path), "limit") if row["limit_kind"] == "stock"]
 
 
 class TestLimits:
