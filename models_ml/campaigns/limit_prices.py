@@ -92,7 +92,7 @@ def _each_alone(problem: Problem, prices: Prices, people: NDArray[np.int64]) -> 
     free = Limits(
         budget=np.full(problem.campaigns, np.inf),
         caps=limits.caps,
-        segment=None if limits.segment is None else limits.segment[people],
+        members=None if limits.members is None else limits.members[people],
         minimum_reach=limits.minimum_reach,
     )
     return dataclasses.replace(problem, people=len(people), candidates=rows, limits=free, earlier=earlier)

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from models_ml.campaigns.allocation import (
     BETTER_CAMPAIGN,
@@ -429,17 +430,16 @@ class _Planner:
         """How many people of each segment with a minimum are still to be contacted, and who counts towards it.
 
         Who was chosen in the segment by an earlier plan counts no more: the contacted are taken from the number, and the held-out
-        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key,
-        because the allocation asks for each person once; earlier contacts count in all of them, since all of them were reached.
+        would be chosen again in each plan and never be reached.
         """
         self.reach_keys = sorted(self.limits.minimum_reach)
-        self.segment = reader.members(self.reach_keys).copy()
+        self.members = reader.members(self.reach_keys)
         self.reach_asked, self.reached = (np.zeros(len(self.reach_keys), np.int64) for _ in range(2))
         for number, key in enumerate(self.reach_keys):
             found = [(one, *reader.chosen_of(key, self._since(one))) for one in self.limits.minimum_reach[key]]
             row, chosen, reached = max(found, key=lambda one: (one[0].amount - one[2], one[0].amount))
             self.reach_asked[number], self.reached[number] = int(row.amount), reached
-            self.segment[chosen[self.segment[chosen] == number]] = -1
+            self.members[chosen, number] = False
 
     def _choose(self, reader: CandidateReader, pairs: Pairs, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
@@ -493,7 +493,7 @@ class _Planner:
         """Which offers are looked at for a minimum reach: the best of each segment, several times as many as it takes."""
         kept = np.zeros(len(at), bool)
         for number, left in enumerate(self._left_to_reach()):
-            mine = np.flatnonzero(self.segment[offered.person[at]] == number)
+            mine = np.flatnonzero(self.members[offered.person[at], number])
             best = np.argsort(-offered.value[at[mine]], kind="stable")[
                 : _SPARE_OF_REACH * int(left) * len(self.planned)
             ]
@@ -525,18 +525,19 @@ class _Planner:
         left = self._left_to_reach()
         if not self.reach_keys:
             return problem, allocate(problem, config)
-        segment, person = self.segment[people], problem.candidates.person
+        members, person = self.members[people], problem.candidates.person
 
         def count(rows: Ints | Flags) -> Ints:
-            of = segment[np.unique(person[rows])]
-            return np.bincount(of[of >= 0], minlength=len(left))
+            return np.asarray(members[np.unique(person[rows])].sum(axis=0), np.int64)
 
         there = count(np.ones(len(person), bool))
         share = np.maximum(count(delivered), 1) / np.maximum(there, 1)
         asked, short = np.zeros(len(left), np.int64), left
         for _ in range(1 + _ASKED_AGAIN):
             asked = np.minimum(asked + np.ceil(short / share).astype(np.int64), np.maximum(left, there))
-            limits = dataclasses.replace(problem.limits, segment=segment, minimum_reach=asked)
+            limits = dataclasses.replace(
+                problem.limits, members=csr_matrix(members, dtype=np.float64), minimum_reach=asked
+            )
             problem = dataclasses.replace(problem, limits=limits)
             allocation = allocate(problem, config)
             chosen = allocation.chosen
@@ -800,7 +801,7 @@ class _Planner:
         """People of a segment with a minimum whom the plan contacts and no earlier one chose."""
         offer = choice.offer[choice.allocation.chosen]
         delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
-        mine = self.segment[offered.person[offer]] == segment
+        mine = self.members[offered.person[offer], segment]
         return len(np.unique(offered.person[offer][delivered & mine]))
 
     def _limit_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:

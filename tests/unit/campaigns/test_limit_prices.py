@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from models_ml.campaigns.allocation import AllocationConfig, allocate
 from models_ml.campaigns.allocation_problem import ContactCap, Limits, Problem
@@ -140,7 +141,7 @@ def test_what_is_chosen_is_worth_its_value_less_what_it_takes_at_the_prices(conf
 
 def test_what_a_person_is_worth_to_the_minimum_reach_is_in_the_first_of_their_contacts():
     rows = [(0, 0, 0, 0, 0, -1, 1), (0, 0, 0, 1, 0, 2, 1), (1, 0, 0, 0, 0, -3, 1)]
-    reach = {"segment": np.array([0, 0, -1]), "minimum_reach": np.array([2])}
+    reach = {"members": csr_matrix([[1], [1], [0]]), "minimum_reach": np.array([2])}
     found = allocate(problem_of(*rows, days=2, **reach), EXACT)
     assert found.chosen.tolist() == [1, 2]
     (price,) = found.prices.minimum_reach

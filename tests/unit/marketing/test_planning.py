@@ -693,6 +693,31 @@ class TestLimits:
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
 
+    def test_one_contact_counts_for_every_minimum_reach_of_the_person(self, world: SmallWorld, tmp_path: Path) -> None:
+        lapsed, new = "value:joined:lapsed", "lifecycle:film:new"
+        world.people(8)
+        world.person("both", segments=[lapsed, new])
+        for number in range(3):
+            world.person(f"lapsed{number}", segments=[lapsed])
+            world.person(f"new{number}", segments=[new])
+        world.campaign(
+            "spring", budget=3, cost_per_exposure=1, value_per_conversion=10_000, ends_at=datetime(2026, 3, 2, 23)
+        )
+        world.limit("minimum_reach", 2, segment_key=lapsed)
+        world.limit("minimum_reach", 2, segment_key=new)
+        plan = planned(world, tmp_path)
+        reached = {row["user_key"] for row in rows(plan, "contact")}
+        assert len(reached) == 3
+        assert "both" in reached
+        asked = {row["segment_key"]: row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach"}
+        assert {key: (row["allowed"], row["used"]) for key, row in asked.items()} == {lapsed: (2, 2), new: (2, 2)}
+        # The next plan has nobody left to ask for, whichever of the two segments it asks in.
+        world.insert_contacts(rows(plan, "contact"))
+        world.now(AS_OF + timedelta(days=1))
+        plan = planned(world, tmp_path, version="v2")
+        asked = {row["segment_key"]: row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach"}
+        assert {key: row["used"] for key, row in asked.items()} == {lapsed: 2, new: 2}
+
     @pytest.mark.parametrize(("holdout", "worth"), [(0.0, 1), (0.5, 1), (0.5, 0)])
     def test_a_minimum_reach_is_handed_over_by_daily_plans_counts_the_contacted_only_and_is_not_begun_anew(
         self, world: SmallWorld, tmp_path: Path, holdout: float, worth: float
@@ -751,7 +776,9 @@ class TestLimits:
 
         monkeypatch.setattr(planning, "allocate", counted)
         planner: Any = SimpleNamespace(
-            _left_to_reach=lambda: np.array([left]), reach_keys=["value:joined:lapsed"], segment=nothing
+            _left_to_reach=lambda: np.array([left]),
+            reach_keys=["value:joined:lapsed"],
+            members=np.ones((len(everyone), 1), bool),
         )
         _, found = planning._Planner._allocate(planner, problem, AllocationConfig(), everyone, delivered)
         assert (len(asked), delivered[found.chosen].sum()) == (solved, reached), asked
