@@ -30,6 +30,7 @@ from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import make_plan, write_plan
 from orchestration.marketing.policies import measure_policies
 from orchestration.marketing.proposing import propose, write_proposals
+from orchestration.marketing.reliabilities import followed_reliability
 from orchestration.marketing.tastes import find_tastes, write_tastes
 from orchestration.recommendations.assets import INTERACTIONS, MODELS, addressed
 from orchestration.resources.artifacts import ArtifactStore
@@ -41,8 +42,8 @@ from orchestration.settings import Settings
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
 _TASTES = ("taste_segment", "taste_stay", "observed_segment", "observed_stay", "known_segment", "known_membership")
-_MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
-_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact")
+_MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "reliability", "policy")
+_DECIDED = ("plan", "campaign", "eligibility", "limit", "reliability", "contact")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
 
@@ -148,6 +149,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
         with retried_when_transient(), warehouse.writer() as connection:
             known = read_outcomes(connection)
             write_measurement(connection, measure(connection, known))
+            replace_table(connection, f"{_GROUP}.measured_reliability", followed_reliability(connection))
             policies = measure_policies(connection, known)
             replace_table(connection, f"{_GROUP}.measured_policy", policies.table)
             yield from _written(
@@ -158,10 +160,11 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
                         "reach": charts.reach_picture(connection),
                     },
                     "measured_day": {"budget": charts.pacing_picture(connection)},
-                    "measured_lift": {"reliability": charts.reliability_picture(connection)},
+                    "measured_lift": {},
                     "measured_attribution": {},
                     "measured_rate": {},
                     "measured_reach": {},
+                    "measured_reliability": {"reliability": charts.reliability_picture(connection)},
                     "measured_policy": {
                         "policies": charts.policy_picture(connection),
                         "qini": charts.qini_picture(policies.decisions),

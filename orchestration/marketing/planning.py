@@ -55,6 +55,7 @@ from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
 from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.marketing.ledger import Commitment
+from orchestration.marketing.reliabilities import CONVERSION, PRESENT, reliability_table
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings
@@ -72,7 +73,7 @@ _WORTH_ASKING = 0.01
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
-TABLES = ("contact", "plan", "campaign", "eligibility", "limit")
+TABLES = ("contact", "plan", "campaign", "eligibility", "limit", "reliability")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
 _CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
 _NO_ARM = -1
@@ -160,8 +161,7 @@ def make_plan(
         committed: Days that were handed over before, and by whom; nothing is planned for them any more.
 
     Returns:
-        The artifact, its address the `plan_id`, with the tables `contact`, `plan`, `campaign`, `eligibility` and `limit`; and
-        whether it was made now.
+        The artifact, its address the `plan_id`, with the tables of `TABLES`; and whether it was made now.
 
     Raises:
         CampaignLimitError: If a row of the seed `campaign_limits` cannot be kept. A campaign that cannot be planned does not
@@ -299,6 +299,7 @@ class _Planner:
             "campaign": self._campaign_rows(pairs, offered, choice, contact),
             "eligibility": self._eligibility_rows(pairs, offered, choice),
             "limit": self._limit_rows(pairs, offered, choice),
+            "reliability": reliability_table(PRESENT, CONVERSION, offered.valuation.reliability),
         }
         return tables, self.handed
 

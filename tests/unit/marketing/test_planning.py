@@ -17,6 +17,7 @@ from models_ml.campaigns.allocation import Allocation, AllocationConfig, allocat
 from models_ml.campaigns.allocation_problem import Candidates, Limits, Problem
 from models_ml.campaigns.holdout import held_out
 from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, QiniScore
+from models_ml.campaigns.reliability import reliability
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
@@ -1023,12 +1024,12 @@ class TestMakingAgain:
         again, _ = make_plan(
             world.connection, store, settings_of(tmp_path / "second"), data_version="v1", committed=own
         )
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             assert again.table(table).equals(plan.table(table)), table
 
     def test_two_worlds_alike_have_plans_alike(self, tmp_path: Path) -> None:
         plans = [planned(self.build(), tmp_path / name) for name in ("first", "second")]
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             assert plans[0].table(table).equals(plans[1].table(table)), table
 
     @pytest.mark.parametrize("change", [{"plan_days": 5}, {"handover_days": 2}, {"seed": 1}, {"as_of": AS_OF}])
@@ -1046,7 +1047,7 @@ class TestMakingAgain:
         world = self.build()
         plan = planned(world, tmp_path)
         assert write_plan(world.connection, plan) == plan.table("contact").num_rows
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             written = world.connection.execute(f"from marketing.decided_{table}").to_arrow_table()
             assert written.num_rows == plan.table(table).num_rows
 
@@ -1218,14 +1219,20 @@ def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
     assert (row["value_source"], row["click_source"]) == ("prior", "prior")
     assert row["value_reason"] == "no contact has been followed yet"
     assert row["qini"] is None
+    assert rows(planned(world, tmp_path), "reliability") == []
     score, rival = (QiniScore(value, value - 0.2, value + 0.2, 0.0, np.array([value])) for value in (0.1, 0.25))
     compared = QiniComparison({"uplift model": score, RESPONSE_ONLY: rival}, {}, {}, {})
+    judged = reliability(np.repeat([0.1, 0.4], 10), np.arange(20) % 10 < 4)
 
     def valued(*arguments: Any) -> Valuation:
-        return dataclasses.replace(value_contacts(*arguments), qini=compared, reason="Qini too small")
+        found = value_contacts(*arguments)
+        return dataclasses.replace(found, qini=compared, reason="Qini too small", reliability=judged)
 
     monkeypatch.setattr(planning, "value_contacts", valued)
-    (row,) = rows(planned(world, tmp_path, version="v2"), "plan")
+    plan = planned(world, tmp_path, version="v2")
+    bins = [(row["reliability_key"], row["contacts"], row["observed"]) for row in rows(plan, "reliability")]
+    assert bins == [("present/conversion/1", 10, 0.4), ("present/conversion/2", 10, 0.4)]
+    (row,) = rows(plan, "plan")
     assert [row[name] for name in ("qini", "qini_low", "qini_high", "qini_of_response")] == [0.1, -0.1, 0.1 + 0.2, 0.25]
     assert row["value_reason"] == "Qini too small"
 
