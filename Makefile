@@ -39,7 +39,7 @@ lint: setup ## Style, types and SQL.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@cd dbt_project && ../$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models snapshots
+	@cd dbt_project && ../$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models snapshots tests
 
 format: setup ## Formats the Python code.
 	@$(BIN)/ruff check --fix .

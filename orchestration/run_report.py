@@ -33,7 +33,7 @@ _CAMPAIGN_PICTURES = (
     ("measured_result", "lift", "What each campaign caused"),
     ("measured_day", "budget", "Budget spent to date"),
     ("measured_result", "reach", "How far campaigns reach"),
-    ("measured_lift", "reliability", "Whether predictions come true"),
+    ("measured_reliability", "reliability", "Whether predictions come true"),
     ("measured_policy", "qini", "Whom contact moves"),
 )
 _EMBEDDED = re.compile(r"!\[[^\]]*\]\((data:image/png;base64,[A-Za-z0-9+/=]+)\)")

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from benchmarks.figures import print_found
 from models_ml.campaigns.allocation import AllocationConfig, allocate
@@ -58,7 +59,7 @@ def wide_problem(people: int, seed: int = 0) -> Problem:
         total_budget=0.9 * float(budget.sum()),
         caps=(ContactCap(2, 7), ContactCap(1, 3, (0,))),
         stock=np.full(20, float(people // 60)),
-        segment=segment,
+        members=csr_matrix(np.eye(4)[segment]),
         minimum_reach=np.full(4, people // 16),
     )
     return Problem(people, 7, 2, rows, limits)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models_ml.campaigns.allocation_problem import Problem
 from models_ml.campaigns.feasible_choice import FeasibleChoice, priced_choice
 from models_ml.campaigns.lagrangian import dual_at, solve_by_prices
+from models_ml.campaigns.limit_prices import CapPrice, cap_prices
 from models_ml.campaigns.linear_programme import LinearProgramme
 from models_ml.campaigns.programme import Prices, Programme, programme_of
 
@@ -86,7 +87,7 @@ class ShadowPrices:
         total_day_budget: The same on each day, shape (days,); None without that limit.
         stock: Per piece of each item, shape (items,); None without stock.
         minimum_reach: What asking one person less would save, shape (segments,); None without a minimum.
-        person_cap: Mean over people with candidates of what one more contact would be worth beyond the caps, at the prices above.
+        caps: Per contact more in the windows of each cap of `Limits.caps`, in their order.
     """
 
     budget: NDArray[np.float64]
@@ -95,7 +96,7 @@ class ShadowPrices:
     total_day_budget: NDArray[np.float64] | None
     stock: NDArray[np.float64] | None
     minimum_reach: NDArray[np.float64] | None
-    person_cap: float
+    caps: tuple[CapPrice, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,6 +112,8 @@ class Allocation:
             programme, or Lagrangian dual.
         lp_optimum: Optimum of the linear programme; None where it was not solved.
         prices: Shadow price of every limit.
+        net: Value of each chosen row less what it takes from the shared limits at their prices; the first row of a person has
+            what the person is worth to the minimum reach besides. Shape (chosen,).
         missing_reach: People short of the minimum in each segment, shape (segments,); empty without a minimum.
         below_zero: Chosen rows of negative value, which only a minimum reach can bring about.
         reason: Index into `REASONS` of every candidate row, shape (rows,), int8.
@@ -126,6 +129,7 @@ class Allocation:
     upper_bound: float
     lp_optimum: float | None
     prices: ShadowPrices
+    net: NDArray[np.float64]
     missing_reach: NDArray[np.int64]
     below_zero: NDArray[np.int64]
     reason: NDArray[np.int8]
@@ -172,7 +176,8 @@ def allocate(
         exact, linear = programme.rows <= config.most_rows_exact, programme.rows <= config.most_rows_lp
         method = "exact" if exact else "lp" if linear else "prices"
     choice, prices, bound, optimum = _solve(programme, method, config)
-    chosen = np.sort(programme.source[choice.rows])
+    order = np.argsort(programme.source[choice.rows])
+    chosen = programme.source[choice.rows][order]
     propensity = np.full(rows.rows, np.nan)
     propensity[chosen] = 1.0 if offered is None else offered[chosen]
     value = float(rows.value[chosen].sum())
@@ -184,7 +189,8 @@ def allocate(
         objective=value - programme.penalty * float(missing.sum()),
         upper_bound=bound,
         lp_optimum=optimum,
-        prices=_shadow_prices(problem, programme, choice, prices),
+        prices=_shadow_prices(problem, prices, config),
+        net=_net(programme, choice, prices)[order],
         missing_reach=missing.astype(np.int64),
         below_zero=chosen[rows.value[chosen] < 0],
         reason=_reasons(problem, programme, choice, prices),
@@ -216,7 +222,9 @@ def _solve(
     if not programme.rows:
         choice = FeasibleChoice(programme)
         bound = programme.objective(choice.rows)
-        return choice, programme.no_prices(), bound, bound
+        # Whoever cannot be reached would be missed no more.
+        reach = np.where(programme.minimum > 0, programme.penalty, 0.0)
+        return choice, dataclasses.replace(programme.no_prices(), reach=reach), bound, bound
     if method == "prices":
         choice, dual = solve_by_prices(programme, config.sample_people, config.seed, config.steps, config.gap)
         return choice, dual.prices, dual.bound, None
@@ -247,18 +255,23 @@ def _solve(
     return choice, prices, max(bound, programme.objective(choice.rows)), solution.optimum
 
 
-def _shadow_prices(problem: Problem, programme: Programme, choice: FeasibleChoice, prices: Prices) -> ShadowPrices:
+def _net(programme: Programme, choice: FeasibleChoice, prices: Prices) -> NDArray[np.float64]:
+    """`Allocation.net` of the rows of a choice, in their order."""
+    rows = choice.rows
+    person = programme.person[rows]
+    is_first = np.diff(person, prepend=-1) > 0
+    return np.asarray(
+        programme.value[rows] - programme.charge(prices)[rows] + programme.bonus(prices)[person] * is_first, np.float64
+    )
+
+
+def _shadow_prices(problem: Problem, prices: Prices, config: AllocationConfig) -> ShadowPrices:
     limits = problem.limits
     budget = prices.of.get("budget", np.zeros(problem.campaigns))
     day_budget = prices.of.get("day_budget", np.zeros(problem.campaigns * problem.days))
     stock = None
     if limits.stock is not None:
         stock = prices.of.get("stock", np.zeros(len(limits.stock) + 1))[:-1]
-    score = programme.value - programme.charge(prices)
-    spare = np.flatnonzero(~choice.chosen & (score > 0))
-    more = np.zeros(problem.people)
-    np.maximum.at(more, programme.person[spare], score[spare])
-    people = len(np.unique(problem.candidates.person))
     return ShadowPrices(
         budget=budget,
         day_budget=None if limits.day_budget is None else day_budget.reshape(problem.campaigns, problem.days),
@@ -268,7 +281,7 @@ def _shadow_prices(problem: Problem, programme: Programme, choice: FeasibleChoic
         else prices.of.get("total_day_budget", np.zeros(problem.days)),
         stock=stock,
         minimum_reach=None if limits.minimum_reach is None else prices.reach,
-        person_cap=float(more.sum()) / max(people, 1),
+        caps=cap_prices(problem, prices, config.sample_people, config.seed),
     )
 
 

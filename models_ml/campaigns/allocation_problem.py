@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 NO_ITEM = -1
 # Relative room within which a limit counts as kept: sums of money in another order differ by less.
@@ -102,9 +103,9 @@ class Limits:
         caps: Caps of contacts per person.
         stock: Most contacts with each item, shape (items,); None for no such limit. A second contact of the same person with the
             same item takes a second piece, so that never more people than pieces are reached.
-        segment: Segment of each person, shape (people,), -1 for none; needed with `minimum_reach`.
-        minimum_reach: Least number of different people to be contacted in each segment, shape (segments,). It is soft: what
-            cannot be reached is reported, not raised.
+        members: 1 where a person is in a segment, shape (people, segments); needed with `minimum_reach`.
+        minimum_reach: Least number of different people to be contacted in each segment, shape (segments,); a person counts in
+            all of theirs. It is soft: what cannot be reached is reported, not raised.
         reach_penalty: What a person short of the minimum counts in money; None is 100 times the largest absolute value of a row.
     """
 
@@ -114,7 +115,7 @@ class Limits:
     total_day_budget: NDArray[np.float64] | None = None
     caps: tuple[ContactCap, ...] = ()
     stock: NDArray[np.float64] | None = None
-    segment: NDArray[np.int64] | None = None
+    members: sparse.csr_matrix | None = None
     minimum_reach: NDArray[np.int64] | None = None
     reach_penalty: float | None = None
 
@@ -176,9 +177,11 @@ class Problem:
         if limits.total_day_budget is not None and limits.total_day_budget.shape != (self.days,):
             raise ValueError(f"total_day_budget has shape {limits.total_day_budget.shape}, not {(self.days,)}")
         if limits.minimum_reach is not None:
-            if limits.segment is None or limits.segment.shape != (self.people,):
-                raise ValueError(f"a minimum reach needs the segment of each of the {self.people} people")
-            _check_range("segment", limits.segment, -1, len(limits.minimum_reach))
+            shape = (self.people, len(limits.minimum_reach))
+            if limits.members is None or limits.members.shape != shape:
+                raise ValueError(f"a minimum reach needs members of shape {shape}, people x segments")
+            if not limits.members.has_canonical_format or (limits.members.data != 1).any():
+                raise ValueError("members must have each person once at most in a segment, with a 1")
             if not np.isfinite(limits.minimum_reach).all():
                 raise ValueError("minimum_reach must be finite; 0 asks for nothing")
         if limits.reach_penalty is not None and not np.isfinite(limits.reach_penalty):

@@ -6,6 +6,7 @@ still fits, and of the proposals those are taken, best first, that fit together.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from models_ml.campaigns.programme import Prices, Programme
 
@@ -65,38 +66,47 @@ class FeasibleChoice:
             proposals = proposals[np.argsort(-order[proposals], kind="stable")]
             self._take_what_fits(proposals)
 
-    def fill_reach(self, score: NDArray[np.float64], most_rounds: int = 1000) -> None:
-        """Contacts people of segments below their minimum reach, best score first, until it is met or nobody is left."""
+    def fill_reach(self, score: NDArray[np.float64], prices: NDArray[np.float64], most_rounds: int = 1000) -> None:
+        """Contacts people of segments below their minimum reach until it is met or nobody is left.
+
+        Args:
+            score: Of all rows; the best row of a person counts.
+            prices: What a person is worth to each segment that is short, shape (segments,). The best sum of both goes first, so
+                that somebody who makes up for several dear segments goes before one who makes up for one.
+            most_rounds: Rounds after which it ends.
+        """
         programme = self.programme
         if not programme.segments:
             return
-        rows = np.flatnonzero(programme.segment[programme.person] < programme.segments)
+        rows = np.flatnonzero(programme.counts_for_reach[programme.person])
         for _ in range(most_rounds):
-            need = np.append(programme.missing(self.rows), 0)
+            need = programme.missing(self.rows)
+            is_wanted = programme.members @ (need > 0) > 0
             person = programme.person[rows]
-            rows = rows[~self.reached[person] & (need[programme.segment[person]] > 0)]
+            rows = rows[~self.reached[person] & is_wanted[person]]
             rows = rows[self.fits(rows)]
             if not len(rows):
                 return
             proposals = rows[_best_per_person(programme.person[rows], score[rows])]
-            proposals = proposals[np.argsort(-score[proposals], kind="stable")]
-            segment = programme.segment[programme.person[proposals]]
-            within = _running(segment, np.ones(len(segment)), programme.segments) <= need[segment]
-            self._take_what_fits(proposals[within])
+            bonus = programme.members @ np.where(need > 0, prices, 0.0)
+            proposals = proposals[np.argsort(-(score[proposals] + bonus[programme.person[proposals]]), kind="stable")]
+            self._take_what_fits(proposals[_needed(programme.members[programme.person[proposals]], need)])
 
     def drop_needless(self) -> None:
         """Takes rows of negative value back that the minimum reach does not need, the worst first."""
         programme = self.programme
         rows = self.rows
         contacts = np.bincount(programme.person[rows], minlength=programme.people)
-        spare = np.append(programme.reached(rows) - programme.minimum, programme.people)
+        spare = programme.reached(rows) - programme.minimum
+        starts, segments = programme.members.indptr, programme.members.indices
         bad = rows[programme.value[rows] < 0]
         for row in bad[np.argsort(programme.value[bad])]:
             person = programme.person[row]
             last = contacts[person] == 1
-            if last and spare[programme.segment[person]] <= 0:
+            mine = segments[starts[person] : starts[person + 1]]
+            if last and (spare[mine] <= 0).any():
                 continue
-            spare[programme.segment[person]] -= last
+            spare[mine] -= last
             contacts[person] -= 1
             self._change(np.array([row]), -1)
             self.reached[person] = contacts[person] > 0
@@ -151,7 +161,7 @@ def priced_choice(
     choice = FeasibleChoice(programme)
     if preferred is not None:
         choice.fill(np.flatnonzero(preferred > 0.5), score, np.round(preferred, 3) + 1e-9 * np.tanh(order))
-    choice.fill_reach(score)
+    choice.fill_reach(score, prices.reach)
     tie = 1e-9 * np.abs(programme.value)
     if caps_charge is not None:
         choice.fill(
@@ -171,6 +181,13 @@ def _best_per_person(person: NDArray[np.int64], score: NDArray[np.float64]) -> N
     best = np.maximum.reduceat(score, starts)
     is_best = np.flatnonzero(score == np.repeat(best, np.diff(np.append(starts, len(person)))))
     return is_best[np.diff(person[is_best], prepend=-1) > 0]
+
+
+def _needed(members: sparse.csr_matrix, need: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether any segment of each person, (people, segments), still needs somebody after those before, shape (people,)."""
+    running = _running(members.indices, np.ones(members.nnz), len(need))
+    person = np.repeat(np.arange(members.shape[0]), np.diff(members.indptr))
+    return np.bincount(person[running <= need[members.indices]], minlength=members.shape[0]) > 0
 
 
 def _running(index: NDArray[np.integer], amount: NDArray[np.float64], limits: int) -> NDArray[np.float64]:

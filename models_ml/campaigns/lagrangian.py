@@ -117,8 +117,7 @@ def dual_at(programme: Programme, prices: Prices) -> Dual:
         The bound and the subgradient, which is exact where the windows of caps are laminar.
     """
     score = programme.value - programme.charge(prices)
-    free = FeasibleChoice(dataclasses.replace(programme, resources=()))
-    free.fill(np.flatnonzero(score > 0), score, score)
+    free = free_choice(programme, score)
     bonus = programme.bonus(prices)
     # Without rows bincount gives integers.
     worth = np.bincount(programme.person[free.rows], score[free.rows], programme.people).astype(float)
@@ -126,18 +125,9 @@ def dual_at(programme: Programme, prices: Prices) -> Dual:
     if not programme.windows.laminar:
         worth, caps_charge = _bound_of_people(programme, score, worth)
     worth[free.reached] += bonus[free.reached]
-    starts = programme.starts()
-    chosen = free.rows
-    if programme.segments and len(starts):
-        # Whom nothing is worth reaching is reached for the bonus alone if that makes up for it.
-        ends = np.append(starts[1:], programme.rows)
-        best = np.full(programme.people, -np.inf)
-        best[programme.person[starts]] = np.maximum.reduceat(score, starts)
-        lured = ~free.reached & (best + bonus > 0)
-        worth[lured] = best[lured] + bonus[lured]
-        is_best = lured[programme.person] & (score == np.repeat(best[programme.person[starts]], ends - starts))
-        rows = np.flatnonzero(is_best)
-        chosen = np.append(chosen, rows[np.diff(programme.person[rows], prepend=-1) > 0])
+    lured = lured_rows(programme, score, bonus, free.reached)
+    worth[programme.person[lured]] = score[lured] + bonus[programme.person[lured]]
+    chosen = np.append(free.rows, lured)
     bound = float(worth.sum()) - float(prices.reach @ programme.minimum)
     used = programme.used(chosen)
     slack = {}
@@ -147,6 +137,39 @@ def dual_at(programme: Programme, prices: Prices) -> Dual:
         slack[one.kind] = one.capacity - used[one.kind]
     surplus = (programme.reached(chosen) - programme.minimum).astype(float)
     return Dual(prices, bound, slack, surplus, caps_charge)
+
+
+def free_choice(programme: Programme, score: NDArray[np.float64]) -> FeasibleChoice:
+    """The best rows of each person by a score, shape (rows,), that keep the person's caps; shared limits do not count.
+
+    Exact where the windows of caps are laminar.
+    """
+    free = FeasibleChoice(dataclasses.replace(programme, resources=()))
+    free.fill(np.flatnonzero(score > 0), score, score)
+    return free
+
+
+def lured_rows(
+    programme: Programme, score: NDArray[np.float64], bonus: NDArray[np.float64], reached: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The best row of each person whom nothing is worth reaching but for the bonus, where that makes up for it.
+
+    Args:
+        programme: Rows and limits.
+        score: Value after the charge, shape (rows,).
+        bonus: What the first contact of each person adds for the minimum reach, shape (people,).
+        reached: Who is reached without it, shape (people,).
+    """
+    starts = programme.starts()
+    if not programme.segments or not len(starts):
+        return np.zeros(0, np.int64)
+    ends = np.append(starts[1:], programme.rows)
+    best = np.full(programme.people, -np.inf)
+    best[programme.person[starts]] = np.maximum.reduceat(score, starts)
+    lured = ~reached & (best + bonus > 0)
+    is_best = lured[programme.person] & (score == np.repeat(best[programme.person[starts]], ends - starts))
+    rows = np.flatnonzero(is_best)
+    return rows[np.diff(programme.person[rows], prepend=-1) > 0]
 
 
 def _step(programme: Programme, dual: Dual, value: float, scale: float) -> Prices | None:

@@ -53,7 +53,7 @@ class LinearProgramme:
         high: list[NDArray[np.float64]] = []
         rows = np.arange(programme.rows)
         with_reach = np.flatnonzero(np.bincount(programme.person, minlength=programme.people))
-        with_reach = with_reach[programme.segment[with_reach] < programme.segments]
+        with_reach = with_reach[programme.counts_for_reach[with_reach]]
         self._columns = programme.rows + len(with_reach) + programme.segments
         self._resource_rows: list[tuple[str, NDArray[np.int64], slice]] = []
         at = 0
@@ -71,19 +71,9 @@ class LinearProgramme:
             person_of = np.full(programme.people, -1)
             person_of[with_reach] = np.arange(len(with_reach))
             column = programme.rows + np.arange(len(with_reach))
-            short = programme.rows + len(with_reach) + np.arange(programme.segments)
-            blocks.append(
-                sparse.csr_matrix(
-                    (
-                        np.ones(len(column) + len(short)),
-                        (
-                            np.append(programme.segment[with_reach], np.arange(programme.segments)),
-                            np.append(column, short),
-                        ),
-                    ),
-                    shape=(programme.segments, self._columns),
-                )
-            )
+            no_rows = sparse.csr_matrix((programme.segments, programme.rows))
+            short = sparse.identity(programme.segments, format="csr")
+            blocks.append(sparse.hstack([no_rows, programme.members[with_reach].T, short], format="csr"))
             low.append(programme.minimum.astype(float))
             high.append(np.full(programme.segments, np.inf))
             own = np.flatnonzero(person_of[programme.person] >= 0)

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from models_ml.campaigns.allocation_problem import TOLERANCE, Candidates, Problem
 from models_ml.campaigns.contact_windows import Windows, contact_windows
@@ -60,7 +61,7 @@ class Programme:
         value: Value of each row, same shape.
         resources: Shared limits that can bind.
         windows: Limits per person.
-        segment: Segment with a minimum reach that each person belongs to, shape (people,); the number of segments for none.
+        members: 1 where a person is in a segment with a minimum reach, shape (people, segments).
         minimum: Minimum reach, shape (segments,).
         penalty: What a person short of it counts.
     """
@@ -72,7 +73,7 @@ class Programme:
     value: NDArray[np.float64]
     resources: tuple[Resource, ...]
     windows: Windows
-    segment: NDArray[np.int64]
+    members: sparse.csr_matrix
     minimum: NDArray[np.float64]
     penalty: float
 
@@ -85,6 +86,11 @@ class Programme:
     def segments(self) -> int:
         """Number of segments."""
         return len(self.minimum)
+
+    @property
+    def counts_for_reach(self) -> NDArray[np.bool_]:
+        """Whether each person is in a segment with a minimum reach, shape (people,)."""
+        return np.asarray(np.diff(self.members.indptr) > 0)
 
     def no_prices(self) -> Prices:
         """Prices of zero."""
@@ -100,7 +106,7 @@ class Programme:
 
     def bonus(self, prices: Prices) -> NDArray[np.float64]:
         """What the first contact of each person adds for the minimum reach, shape (people,)."""
-        return np.append(prices.reach, 0.0)[self.segment]
+        return np.asarray(self.members @ prices.reach, np.float64)
 
     def used(self, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """What chosen rows take of each limit, by kind."""
@@ -111,8 +117,9 @@ class Programme:
 
     def reached(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         """People contacted in each segment, shape (segments,)."""
-        reached = np.bincount(self.segment[np.unique(self.person[chosen])], minlength=self.segments + 1)
-        return np.asarray(reached[: self.segments], np.int64)
+        is_reached = np.zeros(self.people)
+        is_reached[self.person[chosen]] = 1.0
+        return np.asarray(np.rint(self.members.T @ is_reached), np.int64)
 
     def missing(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
         """People short of the minimum in each segment, shape (segments,)."""
@@ -149,7 +156,7 @@ class Programme:
             value=self.value[rows],
             resources=resources,
             windows=dataclasses.replace(self.windows, left=self.windows.left[:, people]),
-            segment=self.segment[people],
+            members=self.members[people],
             minimum=self.minimum * share,
         )
 
@@ -162,15 +169,13 @@ def programme_of(problem: Problem) -> Programme:
     """
     limits, rows = problem.limits, problem.candidates
     windows = contact_windows(problem)
-    segments = 0 if limits.minimum_reach is None else len(limits.minimum_reach)
-    segment = np.full(problem.people, segments)
-    if limits.minimum_reach is not None and limits.segment is not None:
-        asked = np.append(limits.minimum_reach > 0, False)
-        segment = np.where(asked[limits.segment], limits.segment, segments)
+    members = sparse.csr_matrix((problem.people, 0))
+    if limits.minimum_reach is not None and limits.members is not None:
+        members = sparse.csr_matrix(limits.members.multiply(limits.minimum_reach > 0), dtype=np.float64)
+        members.eliminate_zeros()
     place = rows.day * problem.channels + rows.channel
-    can = (rows.value > 0) | (segment[rows.person] < segments)
-    for one in _resources(problem, rows):
-        can &= one.amount <= one.room[one.index]
+    can = (rows.value > 0) | (np.diff(members.indptr) > 0)[rows.person]
+    can &= affordable(problem, rows)
     for windows_of in windows.of_place.T:
         can &= windows.left[windows_of[place], rows.person] > 0
     source = np.flatnonzero(can)
@@ -187,10 +192,27 @@ def programme_of(problem: Problem) -> Programme:
         value=kept.value,
         resources=resources,
         windows=windows,
-        segment=segment,
+        members=members,
         minimum=np.zeros(0) if limits.minimum_reach is None else limits.minimum_reach.astype(float),
         penalty=problem.reach_penalty,
     )
+
+
+def affordable(problem: Problem, rows: Candidates) -> NDArray[np.bool_]:
+    """Whether each of some rows by itself keeps the shared limits, shape (rows,)."""
+    found = np.ones(rows.rows, bool)
+    for one in _resources(problem, rows):
+        found &= one.amount <= one.room[one.index]
+    return found
+
+
+def charge_of(problem: Problem, rows: Candidates, prices: Prices) -> NDArray[np.float64]:
+    """What each of some rows takes from the shared limits at their prices, shape (rows,); limits without a price cost nothing."""
+    charge = np.zeros(rows.rows)
+    for one in _resources(problem, rows):
+        if one.kind in prices.of:
+            charge += one.amount * prices.of[one.kind][one.index]
+    return charge
 
 
 def _resources(problem: Problem, rows: Candidates) -> list[Resource]:

@@ -30,6 +30,7 @@ from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import make_plan, write_plan
 from orchestration.marketing.policies import measure_policies
 from orchestration.marketing.proposing import propose, write_proposals
+from orchestration.marketing.reliabilities import followed_reliability
 from orchestration.marketing.tastes import find_tastes, write_tastes
 from orchestration.recommendations.assets import INTERACTIONS, MODELS, addressed
 from orchestration.resources.artifacts import ArtifactStore
@@ -40,9 +41,9 @@ from orchestration.settings import Settings
 
 _GROUP = "marketing"
 _PAST = AssetKey([_GROUP, "past_contact"])
-_TASTES = ("taste_segment", "taste_stay", "known_segment", "known_membership")
-_MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "policy")
-_DECIDED = ("plan", "campaign", "eligibility", "limit", "contact", "uplift")
+_TASTES = ("taste_segment", "taste_stay", "observed_segment", "observed_stay", "known_segment", "known_membership")
+_MEASURED = ("result", "day", "lift", "attribution", "rate", "reach", "reliability", "policy")
+_DECIDED = ("plan", "campaign", "eligibility", "limit", "reliability", "contact", "uplift")
 _CONTACT_LISTS = AssetKey(["exports", "contact_list"])
 
 
@@ -52,6 +53,7 @@ def _keys(*names: str) -> list[AssetKey]:
 
 _LIKED = _keys(
     "core.dim_topic",
+    "core.dim_user",
     "features.user_interest",
     "marketing.defined_segment",
     "marketing.defined_stay",
@@ -79,8 +81,11 @@ _KNOWN_OF_PEOPLE = _keys(
     "marketing.known_membership",
     "marketing.known_segment",
     "marketing.measured_rate",
+    "marketing.observed_segment",
     "recommendations.scored_user_item",
     "seeds.campaign_limits",
+    "snapshots.snapshot_contents",
+    "snapshots.snapshot_films",
     "staging.stg_marketing__responses",
 )
 _THEMES = _keys(
@@ -145,6 +150,7 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
         with retried_when_transient(), warehouse.writer() as connection:
             known = read_outcomes(connection)
             write_measurement(connection, measure(connection, known))
+            replace_table(connection, f"{_GROUP}.measured_reliability", followed_reliability(connection))
             policies = measure_policies(connection, known, settings.seed)
             replace_table(connection, f"{_GROUP}.measured_policy", policies.table)
             yield from _written(
@@ -155,10 +161,11 @@ def build_marketing_assets(settings: Settings) -> list[AssetsDefinition]:
                         "reach": charts.reach_picture(connection),
                     },
                     "measured_day": {"budget": charts.pacing_picture(connection)},
-                    "measured_lift": {"reliability": charts.reliability_picture(connection)},
+                    "measured_lift": {},
                     "measured_attribution": {},
                     "measured_rate": {},
                     "measured_reach": {},
+                    "measured_reliability": {"reliability": charts.reliability_picture(connection)},
                     "measured_policy": {
                         "policies": charts.policy_picture(connection),
                         "qini": charts.qini_picture(policies.decisions),

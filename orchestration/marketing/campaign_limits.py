@@ -3,6 +3,7 @@
 Holds what a row of each kind means to the plan. Limits of one campaign stand in its brief (`campaign_briefs`).
 """
 
+import difflib
 import math
 from dataclasses import dataclass
 
@@ -14,6 +15,23 @@ from seeds.campaign_limits
 where is_active
 order by limit_id
 """
+# What is there; and what was there once: in a catalogue as snapshots recorded it, in a run's segments, or in a contact.
+_THERE = {
+    "item": "select item_key as key from core.dim_item",
+    "segment": "select segment_key as key from marketing.known_segment",
+}
+_ONCE = {
+    "item": """
+        select item_key as key from snapshots.snapshot_contents
+        union all select item_key from snapshots.snapshot_films
+        union all select item_key from marketing.past_contact
+    """,
+    "segment": """
+        select segment_key as key from marketing.observed_segment
+        union all select unnest(segment_keys) from marketing.past_contact
+    """,
+}
+_TABLE = {"item": "core.dim_item", "segment": "marketing.segment"}
 _SHARES = ("global_holdout", "exploration_share")
 _KINDS = (*_SHARES, "total_budget", "contact_cap", "stock", "minimum_reach")
 
@@ -24,8 +42,9 @@ class CampaignLimitError(ValueError):
 
 @dataclass(frozen=True)
 class WindowedCap:
-    """At most `most` contacts of a person in `window_days` calendar days, by one channel or (None) by all."""
+    """At most `most` contacts of a person in `window_days` calendar days, by one channel or (None) by all; a row of the seed."""
 
+    limit_id: str
     most: int
     window_days: int
     channel: str | None
@@ -48,8 +67,9 @@ class CampaignLimits:
         exploration_share: Share of people whose campaign is drawn.
         total_budgets: Money for all campaigns.
         caps: Caps of contacts of a person.
-        stock: Pieces of each item, by item_key; all of its rows hold.
-        minimum_reach: People to be contacted, by segment_key; all of its rows hold.
+        stock: Pieces of each item, by item_key; all of its rows hold. An item that has left the catalogue has none, as it is
+            offered to nobody; its row holds again once it is back.
+        minimum_reach: People to be contacted, by segment_key; all of its rows hold. A segment that is gone likewise has none.
     """
 
     global_holdout: float
@@ -86,23 +106,35 @@ def read_limits(connection: duckdb.DuckDBPyConnection) -> CampaignLimits:
         elif kind == "total_budget":
             total.append(WindowedAmount(amount, window))
         elif kind == "contact_cap":
-            caps.append(WindowedCap(int(amount), window or 1, channel))
+            caps.append(WindowedCap(limit, int(amount), window or 1, channel))
         elif kind == "stock":
             if item is None:
                 raise CampaignLimitError(f"{row}: a stock needs an item_key, for instance knowledge:c001")
-            if not _knows(connection, "core.dim_item", "item_key", item):
-                raise CampaignLimitError(f"{row}: no item {item!r}; core.dim_item has the keys")
-            stock[item] = (*stock.get(item, ()), WindowedAmount(amount, window))
+            if _is_there(connection, "item", item, row):
+                stock[item] = (*stock.get(item, ()), WindowedAmount(amount, window))
         else:
             if segment is None:
                 raise CampaignLimitError(f"{row}: a minimum reach needs a segment_key of marketing.segment")
-            if not _knows(connection, "marketing.known_segment", "segment_key", segment):
-                raise CampaignLimitError(f"{row}: no segment {segment!r}; marketing.segment has the keys")
-            reach[segment] = (*reach.get(segment, ()), WindowedAmount(amount, window))
+            if _is_there(connection, "segment", segment, row):
+                reach[segment] = (*reach.get(segment, ()), WindowedAmount(amount, window))
     return CampaignLimits(
         shares["global_holdout"], shares["exploration_share"], tuple(total), tuple(caps), stock, reach
     )
 
 
-def _knows(connection: duckdb.DuckDBPyConnection, table: str, column: str, key: str) -> bool:
-    return bool(connection.execute(f"select 1 from {table} where {column} = ? limit 1", [key]).fetchall())
+def _is_there(connection: duckdb.DuckDBPyConnection, kind: str, key: str, row: str) -> bool:
+    """Whether an item or a segment is there; False if it was there once.
+
+    Raises:
+        CampaignLimitError: If it never was, which is a slip of the pen as a rule: the limit would silently not hold.
+    """
+    for known, is_there in ((_THERE, True), (_ONCE, False)):
+        if connection.execute(f"select 1 from ({known[kind]}) where key = ? limit 1", [key]).fetchall():
+            return is_there
+    keys = [one for (one,) in connection.execute(f"{_THERE[kind]} order by 1").fetchall()]
+    near = difflib.get_close_matches(key, keys, n=3)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise CampaignLimitError(
+        f"{row}: no {kind} {key!r} was ever known; {meant}{_TABLE[kind]} has the keys. Correct the row in "
+        "dbt_project/seeds/campaign_limits.csv, or set its is_active to false."
+    )

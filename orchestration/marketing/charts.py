@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models_ml.campaigns.qini import qini_curve
-from models_ml.campaigns.reliability import reliability
-from orchestration.marketing.outcomes import FOLLOW_UP_DAYS
 from orchestration.marketing.policies import Decisions
 
 _EFFECT, _OTHER, _INK, _HARM = "#2a9d76", "#b8c2cc", "#1f2933", "#c05621"
@@ -74,27 +72,12 @@ where days.budget_share_to_date is not null
 order by results.starts_at, results.campaign_key, days.date
 """
 
-# What was predicted for each contact of the ledger that was shown, and whether a conversion within as many days as were predicted
-# is credited to it, as the last exposure before.
-_PREDICTED = f"""
-select
-    contacts.p_conversion,
-    converting.exposure_key is not null as is_converted
-from marketing.past_contact as contacts
-inner join core.fct_exposure as exposures on md5(contacts.contact_key) = exposures.exposure_key
-left join (
-    select distinct exposure_key from marketing.measured_attribution
-    where last = 1
-) as converting
-    on exposures.exposure_key = converting.exposure_key
-cross join raw.run as runs
-where
-    contacts.p_conversion is not null
-    and contacts.arm = 'treatment'
-    and exposures.shown_at + interval {FOLLOW_UP_DAYS} day <= runs.as_of
-order by contacts.contact_key
+_RELIABILITY = """
+select contacts, predicted, observed, observed_low, observed_high
+from marketing.measured_reliability
+where model = 'decided' and answer = 'conversion'
+order by bin
 """
-
 
 # People of the present plan, each counted once, by how far they come.
 _PLANNED = """
@@ -227,28 +210,36 @@ def pacing_png(spent: Mapping[str, tuple[Sequence[date], Sequence[float]]]) -> b
     return _drawn(figure, axis, "Budget spent to date")
 
 
-def reliability_png(predicted: NDArray[np.float64], answered: NDArray[np.bool_]) -> bytes | None:
+def reliability_png(
+    contacts: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> bytes | None:
     """Predicted against observed probability of conversion, with Wilson's intervals; on the diagonal they come true.
 
     Args:
-        predicted: Probability of each contact, shape (contacts,).
-        answered: Whether a conversion is credited to it, same shape.
+        contacts: Contacts of each bin, shape (bins,).
+        predicted: Mean probability of each bin, same shape.
+        observed: Share to which a conversion is credited, same shape.
+        low: Lower bound of the share, same shape.
+        high: Upper bound, same shape.
 
     Returns:
         The picture; None without contacts.
     """
     if not len(predicted):
         return None
-    found = reliability(predicted, answered)
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axis = figure.subplots()
-    most = 100 * float(max(found.predicted.max(), found.high.max()))
+    most = 100 * float(max(predicted.max(), high.max()))
     axis.plot([0, most], [0, most], color=_OTHER, linestyle="--", linewidth=1)
-    axis.vlines(100 * found.predicted, 100 * found.low, 100 * found.high, color=_EFFECT, linewidth=1.5)
-    axis.plot(100 * found.predicted, 100 * found.observed, "o", color=_EFFECT)
+    axis.vlines(100 * predicted, 100 * low, 100 * high, color=_EFFECT, linewidth=1.5)
+    axis.plot(100 * predicted, 100 * observed, "o", color=_EFFECT)
     axis.set_xlabel("predicted conversion, %", fontsize=8)
     axis.set_ylabel("observed, % (95 % interval)", fontsize=8)
-    return _drawn(figure, axis, f"Do predictions come true? ({len(predicted):,} contacts)")
+    return _drawn(figure, axis, f"Do predictions come true? ({contacts.sum():,} contacts)")
 
 
 def qini_png(
@@ -343,10 +334,8 @@ def pacing_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
 
 def reliability_picture(connection: duckdb.DuckDBPyConnection) -> MetadataValue[Any]:
     """Predictions at decision against what is credited to the contacts that were shown and followed for 30 days."""
-    rows = connection.execute(_PREDICTED).fetchnumpy()
-    picture = reliability_png(
-        np.asarray(rows["p_conversion"], dtype=np.float64), np.asarray(rows["is_converted"], dtype=bool)
-    )
+    bins = connection.execute(_RELIABILITY).fetchnumpy()
+    picture = reliability_png(*(np.asarray(column) for column in bins.values()))
     return as_metadata("reliability", picture, "No contact that was shown could be followed for 30 days yet.")
 
 

@@ -374,20 +374,10 @@ group by contacts.user_key, people.person
 """
 
 _MEMBERS = """
-with members as (
-    select
-        people.person,
-        min(list_position($keys::varchar[], memberships.segment_key)) as place
-    from marketing.known_membership as memberships
-    inner join plan_person as people on memberships.user_key = people.user_key
-    where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
-    group by people.person
-)
-
-select cast(coalesce(members.place, 0) - 1 as bigint) as segment
-from plan_person as people
-left join members on people.person = members.person
-order by people.person
+select people.person, list_position($keys::varchar[], memberships.segment_key) - 1 as segment
+from marketing.known_membership as memberships
+inner join plan_person as people on memberships.user_key = people.user_key
+where memberships.is_current and list_contains($keys::varchar[], memberships.segment_key)
 """
 
 _KNOWN = f"""
@@ -795,10 +785,13 @@ class CandidateReader:
         rows = found.to_arrow_table()
         return _ints(rows.filter(pc.is_valid(rows["person"])), "person"), int(_flags(rows, "is_treated").sum())
 
-    def members(self, segment_keys: Sequence[str]) -> Ints:
-        """Place of each person's segment among those given, the first where there are several, -1 for none; shape (people,)."""
+    def members(self, segment_keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether each person is in each of some segments now, shape (people, segments)."""
         found = self._connection.execute(_MEMBERS, {"keys": list(segment_keys)}).to_arrow_table()
-        return _ints(found, "segment")
+        ((people,),) = self._connection.execute("select count(*) from plan_person").fetchall()
+        members = np.zeros((people, len(segment_keys)), bool)
+        members[_ints(found, "person"), _ints(found, "segment")] = True
+        return members
 
     def earlier(self, first: date, days: int) -> EarlierContacts:
         """Contacts of people who are still known, from `days` days before the first day of the plan on."""

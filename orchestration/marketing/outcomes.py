@@ -32,15 +32,14 @@ _SAME_CONVERSION = "interval 1 day"
 def was_member(moment: str) -> str:
     """SQL of whether a row of known_membership, `memberships`, is a stay that is known to have held at a moment.
 
-    Only lifecycle and value have a history. Of the others membership is as of now, and by now whoever bought has left the segment
-    of those who might: among its members of today hardly anybody ever converts.
+    Who is in the segment today is no matter: whoever bought has left the segment of those who might, and among its members of
+    today hardly anybody ever converts. Of interest, potential and taste a stay is known from the first run that saw it on.
 
     Args:
         moment: SQL of the moment.
     """
     return f"""(
-    split_part(memberships.segment_key, ':', 1) in ('lifecycle', 'value')
-    and memberships.entered_at <= {moment}
+    memberships.entered_at <= {moment}
     and (memberships.exited_at is null or memberships.exited_at > {moment})
 )"""
 

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from models_ml.campaigns.allocation import (
     BETTER_CAMPAIGN,
@@ -54,6 +55,7 @@ from orchestration.marketing.campaign_limits import WindowedAmount, read_limits
 from orchestration.marketing.contact_candidates import CandidateReader, Pairs, SettledArms, further_columns
 from orchestration.marketing.contact_schema import CONTACT_SCHEMA, CONTROL, HANDED_OVER, PLAN_SCHEMA, PLANNED, TREATMENT
 from orchestration.marketing.ledger import Commitment
+from orchestration.marketing.reliabilities import CONVERSION, PRESENT, reliability_table
 from orchestration.resources.artifacts import Artifact, ArtifactStore
 from orchestration.resources.warehouse import replace_table
 from orchestration.settings import Settings
@@ -71,7 +73,7 @@ _WORTH_ASKING = 0.01
 # Items of a pair where one of the campaign's items has a stock.
 ALTERNATES = 3
 
-TABLES = ("contact", "plan", "campaign", "eligibility", "limit", "uplift")
+TABLES = ("contact", "plan", "campaign", "eligibility", "limit", "uplift", "reliability")
 _HELD_OUT = (CODES.index("global_holdout"), CODES.index("campaign_holdout"))
 _CANDIDATE_CODES = (CODES.index(ELIGIBLE), *_HELD_OUT)
 _NO_ARM = -1
@@ -125,9 +127,13 @@ LIMIT_SCHEMA = pa.schema(
         ("item_key", pa.string()),
         ("segment_key", pa.string()),
         ("contact_date", pa.date32()),
+        ("channel", pa.string()),
+        ("window_days", pa.int32()),
         ("allowed", pa.float64()),
         ("used", pa.float64()),
         ("shadow_price", pa.float64()),
+        ("bound_people", pa.float64()),
+        ("total_price", pa.float64()),
         ("plan_id", pa.string()),
     ]
 )
@@ -171,8 +177,7 @@ def make_plan(
         committed: Days that were handed over before, and by whom; nothing is planned for them any more.
 
     Returns:
-        The artifact, its address the `plan_id`, with the tables `contact`, `plan`, `campaign`, `eligibility` and `limit`; and
-        whether it was made now.
+        The artifact, its address the `plan_id`, with the tables of `TABLES`; and whether it was made now.
 
     Raises:
         CampaignLimitError: If a row of the seed `campaign_limits` cannot be kept. A campaign that cannot be planned does not
@@ -311,6 +316,7 @@ class _Planner:
             "eligibility": self._eligibility_rows(pairs, offered, choice),
             "limit": self._limit_rows(pairs, offered, choice),
             "uplift": _uplift_rows(offered.valuation, self.plan_id),
+            "reliability": reliability_table(PRESENT, CONVERSION, offered.valuation.reliability),
         }
         return tables, self.handed
 
@@ -445,17 +451,16 @@ class _Planner:
         """How many people of each segment with a minimum are still to be contacted, and who counts towards it.
 
         Who was chosen in the segment by an earlier plan counts no more: the contacted are taken from the number, and the held-out
-        would be chosen again in each plan and never be reached. A person in several such segments counts in the first by its key,
-        because the allocation asks for each person once; earlier contacts count in all of them, since all of them were reached.
+        would be chosen again in each plan and never be reached.
         """
         self.reach_keys = sorted(self.limits.minimum_reach)
-        self.segment = reader.members(self.reach_keys).copy()
+        self.members = reader.members(self.reach_keys)
         self.reach_asked, self.reached = (np.zeros(len(self.reach_keys), np.int64) for _ in range(2))
         for number, key in enumerate(self.reach_keys):
             found = [(one, *reader.chosen_of(key, self._since(one))) for one in self.limits.minimum_reach[key]]
             row, chosen, reached = max(found, key=lambda one: (one[0].amount - one[2], one[0].amount))
             self.reach_asked[number], self.reached[number] = int(row.amount), reached
-            self.segment[chosen[self.segment[chosen] == number]] = -1
+            self.members[chosen, number] = False
 
     def _choose(self, reader: CandidateReader, pairs: Pairs, offered: _Offered) -> _Choice:
         """Chooses among offers and days."""
@@ -509,7 +514,7 @@ class _Planner:
         """Which offers are looked at for a minimum reach: the best of each segment, several times as many as it takes."""
         kept = np.zeros(len(at), bool)
         for number, left in enumerate(self._left_to_reach()):
-            mine = np.flatnonzero(self.segment[offered.person[at]] == number)
+            mine = np.flatnonzero(self.members[offered.person[at], number])
             best = np.argsort(-offered.value[at[mine]], kind="stable")[
                 : _SPARE_OF_REACH * int(left) * len(self.planned)
             ]
@@ -541,18 +546,19 @@ class _Planner:
         left = self._left_to_reach()
         if not self.reach_keys:
             return problem, allocate(problem, config)
-        segment, person = self.segment[people], problem.candidates.person
+        members, person = self.members[people], problem.candidates.person
 
         def count(rows: Ints | Flags) -> Ints:
-            of = segment[np.unique(person[rows])]
-            return np.bincount(of[of >= 0], minlength=len(left))
+            return np.asarray(members[np.unique(person[rows])].sum(axis=0), np.int64)
 
         there = count(np.ones(len(person), bool))
         share = np.maximum(count(delivered), 1) / np.maximum(there, 1)
         asked, short = np.zeros(len(left), np.int64), left
         for _ in range(1 + _ASKED_AGAIN):
             asked = np.minimum(asked + np.ceil(short / share).astype(np.int64), np.maximum(left, there))
-            limits = dataclasses.replace(problem.limits, segment=segment, minimum_reach=asked)
+            limits = dataclasses.replace(
+                problem.limits, members=csr_matrix(members, dtype=np.float64), minimum_reach=asked
+            )
             problem = dataclasses.replace(problem, limits=limits)
             allocation = allocate(problem, config)
             chosen = allocation.chosen
@@ -816,7 +822,7 @@ class _Planner:
         """People of a segment with a minimum whom the plan contacts and no earlier one chose."""
         offer = choice.offer[choice.allocation.chosen]
         delivered = ~np.isin(pairs.code[offered.pair[offer]], _HELD_OUT)
-        mine = self.segment[offered.person[offer]] == segment
+        mine = self.members[offered.person[offer], segment]
         return len(np.unique(offered.person[offer][delivered & mine]))
 
     def _limit_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> pa.Table:
@@ -851,8 +857,54 @@ class _Planner:
             price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
             reached = int(self.reached[number]) + self._reaches(number, pairs, offered, choice)
             found.append(_limit("minimum_reach", self.reach_asked[number], reached, price, segment_key=key))
-        found.append(_limit("person_cap", None, rows.rows, prices.person_cap))
+        found += self._cap_rows(choice) + self._holdout_rows(pairs, offered, choice)
         return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
+
+    def _cap_rows(self, choice: _Choice) -> list[dict[str, Any]]:
+        """Caps of contacts, in the order of `_caps`."""
+        about: list[tuple[str, str, dict[str, str | None]]] = [
+            ("frequency_cap", brief.campaign_key, {"campaign_key": brief.campaign_key, "channel": brief.channel})
+            for brief in self.planned
+        ]
+        channels = sorted({brief.channel for brief in self.planned})
+        about += [("once_a_day", channel, {"channel": channel}) for channel in channels]
+        about += [("contact_cap", cap.limit_id, {"channel": cap.channel}) for cap in self.limits.caps]
+        rows = choice.problem.candidates.take(choice.allocation.chosen)
+        found = []
+        for (kind, name, of), cap, price in zip(
+            about, choice.problem.limits.caps, choice.allocation.prices.caps, strict=True
+        ):
+            row = _limit(kind, cap.most, cap.covers(rows.channel).sum(), price.price)
+            row |= {"limit_key": f"{kind}/{name}", **of, "window_days": cap.window_days}
+            found.append(row | {"bound_people": price.people, "total_price": price.total})
+        return found
+
+    def _holdout_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> list[dict[str, Any]]:
+        """Holdouts, with what those would have brought, net of the prices, whom the plan chose and does not contact.
+
+        One more held-out person may be contacted and need not, so that nobody counts less than nothing.
+        """
+        offer = choice.offer[choice.allocation.chosen]
+        code, slot, person = pairs.code[offered.pair[offer]], offered.slot[offer], offered.person[offer]
+        found = []
+
+        def row(kind: str, share: float, held: Flags, chosen: Flags, **about: Any) -> None:
+            out = len(np.unique(pairs.person[held]))
+            if not share and not out:
+                return
+            people, at = np.unique(person[chosen], return_inverse=True)
+            forgone = np.maximum(np.bincount(at, choice.allocation.net[chosen], len(people)), 0.0)
+            total = float(forgone.sum())
+            of_people = {"bound_people": len(people), "total_price": total}
+            found.append(_limit(kind, share, out, total / max(1, len(people)), **about) | of_people)
+
+        everyone, own = _HELD_OUT
+        row("global_holdout", self.limits.global_holdout, pairs.code == everyone, code == everyone)
+        for number, brief in enumerate(self.planned):
+            held = (pairs.code == own) & (pairs.slot == number)
+            chosen = (code == own) & (slot == number)
+            row("campaign_holdout", brief.holdout_share, held, chosen, campaign_key=brief.campaign_key)
+        return found
 
 
 def contact_key(campaign_key: str, user_key: str, day: date, channel: str) -> str:

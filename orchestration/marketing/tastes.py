@@ -21,6 +21,7 @@ from models_ml.cold_items import ColdItemsModel
 from models_ml.factors import FactorModel
 from models_ml.interactions import Interactions
 from models_ml.selection import FittedModels
+from orchestration.marketing.observed_stays import OBSERVED_FAMILIES, observe_stays
 from orchestration.recommendations.steps import load_interactions, load_models
 from orchestration.resources.artifacts import Artifact
 from orchestration.resources.warehouse import registered
@@ -33,20 +34,33 @@ SEGMENT_SCHEMA = pa.schema(
 )
 _MEMBER_SCHEMA = pa.schema([("segment_key", pa.string()), ("user_key", pa.string())])
 
-_KNOWN = """
+_KNOWN_SEGMENTS = """
 create or replace view marketing.known_segment as
 select segment_key, family, name, platform, definition from marketing.defined_segment
 union all
-select segment_key, family, name, platform, definition from marketing.taste_segment;
+select segment_key, family, name, platform, definition from marketing.taste_segment
+"""
 
+# A run as of an earlier moment does not know what later ones have seen. Of people whose accounts were joined with those of others
+# the survivor's stays count, as two people may have been in two segments at once.
+_KNOWN_MEMBERSHIPS = f"""
 create or replace view marketing.known_membership as
 with stays as (
     select segment_key, user_key, entered_at, exited_at from marketing.defined_stay
+    where split_part(segment_key, ':', 1) not in {OBSERVED_FAMILIES}
     union all
-    select segment_key, user_key, entered_at, exited_at from marketing.taste_stay
+    select
+        observed.segment_key,
+        observed.user_key,
+        observed.entered_at,
+        if(observed.exited_at <= runs.as_of, observed.exited_at, null) as exited_at
+    from marketing.observed_stay as observed
+    semi join core.dim_user as users on observed.user_key = users.user_key
+    cross join raw.run as runs
+    where observed.entered_at <= runs.as_of
 )
 
-select segment_key, user_key, exited_at is null as is_current, entered_at, exited_at from stays;
+select segment_key, user_key, exited_at is null as is_current, entered_at, exited_at from stays
 """
 
 
@@ -155,7 +169,7 @@ def find_tastes(
 
 
 def write_tastes(connection: duckdb.DuckDBPyConnection, found: TasteSegments) -> None:
-    """Replaces `marketing.taste_segment` and `taste_stay`, and makes the views of all segments and stays.
+    """Replaces `marketing.taste_segment` and `taste_stay`, notes who is in which segment, and makes the views of all of them.
 
     Args:
         connection: Writer of the build file.
@@ -171,7 +185,9 @@ def write_tastes(connection: duckdb.DuckDBPyConnection, found: TasteSegments) ->
             "select members.segment_key, members.user_key, runs.as_of as entered_at, cast(null as timestamp) as exited_at "
             "from taste_members as members cross join raw.run as runs order by members.segment_key, members.user_key"
         )
-        connection.execute(_KNOWN)
+        connection.execute(_KNOWN_SEGMENTS)
+        observe_stays(connection)
+        connection.execute(_KNOWN_MEMBERSHIPS)
         connection.execute("commit")
 
 

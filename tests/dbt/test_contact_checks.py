@@ -26,13 +26,16 @@ KNOWN = {
     "item_key": {"items_of_the_plan_are_known"},
 }
 WARNING = "caps_name_a_channel_that_is_used"
+LEFT = "limits_are_about_what_is_there"
+MEASURED = "what_is_measured_is_known"
 
 _TABLES = """
 create schema raw; create schema seeds; create schema staging; create schema intermediate; create schema core;
 create schema marketing;
 create table raw.run as select timestamp '2026-03-01 12:00:00' as as_of;
 create table seeds.campaign_limits
-    (limit_id varchar, limit_kind varchar, channel varchar, amount double, window_days integer, is_active boolean);
+    (limit_id varchar, limit_kind varchar, channel varchar, amount double, window_days integer, is_active boolean,
+    item_key varchar, segment_key varchar);
 create table staging.stg_marketing__responses
     (response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp);
 create table intermediate.int_account__contactable
@@ -44,6 +47,11 @@ create table core.fct_exposure
     (campaign_key varchar, user_key varchar, arm varchar, channel varchar, shown_at timestamp);
 create table core.fct_response
     (response_key varchar, campaign_key varchar, user_key varchar, response_type varchar, occurred_at timestamp);
+create table marketing.limit_price (limit_kind varchar, item_key varchar, segment_key varchar);
+create table marketing.segment as select 'value:joined:loyal' as segment_key;
+create table marketing.campaign_result as select 'spring' as campaign_key;
+create table marketing.response_rate as select unnest(['all', 'value:joined:loyal']) as segment_key;
+create table marketing.lift as select 'campaign' as scope, 'spring' as scope_value union all select 'kind', 'cross_ad';
 create table marketing.decided_plan as select 'now' as plan_id;
 create table marketing.campaign_plan (campaign_key varchar, state varchar);
 create table marketing.eligibility (campaign_key varchar, user_key varchar, code varchar);
@@ -52,7 +60,7 @@ create table marketing.contact
     channel varchar, contact_date date, arm varchar, status varchar, decided_at timestamp);
 insert into core.dim_campaign values ('spring', 'email', 2, 7), ('autumn', 'email', null, null), ('quiz', null, null, null);
 insert into marketing.campaign_plan values ('spring', 'planned'), ('autumn', 'planned'), ('quiz', 'ended');
-insert into seeds.campaign_limits values
+insert into seeds.campaign_limits (limit_id, limit_kind, channel, amount, window_days, is_active) values
     ('three a week', 'contact_cap', null, 3, 7, true), ('two mails a month', 'contact_cap', ' Email', 2, 30, true),
     ('none', 'contact_cap', null, 0, 30, false);
 """
@@ -107,7 +115,7 @@ class Contacts:
 def checks(dbt: Dbt, fresh_raw: Callable[[], RawSchema]) -> dict[str, str]:
     """The SQL of each check."""
     fresh_raw()
-    names = {*CHECKS, *set().union(*KNOWN.values()), WARNING}
+    names = {*CHECKS, *set().union(*KNOWN.values()), WARNING, LEFT, MEASURED}
     ran = dbt("compile", "--select", *names)
     assert ran.succeeded, ran.output
     folder = dbt.target / "compiled" / "zhiying"
@@ -298,3 +306,30 @@ def test_a_cap_for_a_channel_that_nobody_uses_is_warned_of(checks: dict[str, str
     assert made.connection.execute(warned).fetchall() == [("two mails a month", "e-mail")]
     made.insert("core.fct_exposure", campaign_key="quiz", user_key="dan", channel="e-mail")
     assert made.connection.execute(warned).fetchall() == []
+
+
+def test_a_limit_of_what_has_left_is_warned_of(made: Contacts, checks: dict[str, str]) -> None:
+    for name, about, is_active in (
+        ("there", {"item_key": "film:1"}, True),
+        ("gone", {"item_key": "film:2"}, True),
+        ("off", {"item_key": "film:3"}, False),
+        ("cluster", {"segment_key": "taste:joined:gone"}, True),
+        ("loyal", {"segment_key": "value:joined:loyal"}, True),
+    ):
+        kind = "stock" if "item_key" in about else "minimum_reach"
+        made.insert("seeds.campaign_limits", limit_id=name, limit_kind=kind, amount=5, is_active=is_active, **about)
+    made.insert("marketing.limit_price", limit_kind="stock", item_key="film:1")
+    made.insert("marketing.limit_price", limit_kind="minimum_reach", segment_key="value:joined:loyal")
+    found = made.connection.execute(checks[LEFT]).fetchall()
+    assert {row[0] for row in found} == {"gone", "cluster"}
+
+
+def test_a_rate_of_an_unknown_segment_and_a_lift_of_an_unknown_campaign_are_caught(
+    made: Contacts, checks: dict[str, str]
+) -> None:
+    assert made.connection.execute(checks[MEASURED]).fetchall() == []
+    made.insert("marketing.response_rate", segment_key="value:joined:gone")
+    made.insert("marketing.lift", scope="campaign", scope_value="autumn")
+    made.insert("marketing.lift", scope="segment", scope_value="value:joined:gone")
+    found = made.connection.execute(checks[MEASURED]).fetchall()
+    assert set(found) == {("value:joined:gone",), ("autumn",)}

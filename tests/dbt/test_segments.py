@@ -286,7 +286,7 @@ def test_the_check_of_tastes_finds_who_does_not_want_to_be_profiled_in_segments_
 
 
 def test_a_stay_that_is_over_stays_as_it_was_when_time_goes_on(segmented, dbt):
-    """Comes last: it leaves the tables at a later moment."""
+    """Comes last but for one: it leaves the tables at a later moment."""
     raw, stays = segmented
     raw.run(as_of=str(LATER), batch=1)
     build(dbt)
@@ -295,3 +295,24 @@ def test_a_stay_that_is_over_stays_as_it_was_when_time_goes_on(segmented, dbt):
         if key.startswith(("lifecycle:", "value:")):
             assert (key, user, start) in later
             assert later[key, user, start] == end or (is_current and (end := later[key, user, start]) > AS_OF)
+
+
+def test_the_others_have_the_times_of_the_runs_that_saw_them_also_after_a_full_refresh(segmented, dbt):
+    """Comes last, at the later moment."""
+    _, earlier = segmented
+    seen = [stay for stay in earlier if stay[0].startswith(("interest:", "potential:", "taste:"))]
+    assert {start for _, _, _, start, _ in seen} == {AS_OF}
+    now = {(key, user) for key, user, is_current, *_ in read(dbt) if is_current}
+    times = {
+        (key, user): (start, end) for key, user, _, start, end in read(dbt) if (key, user) in {s[:2] for s in seen}
+    }
+    assert times == {stay[:2]: (AS_OF, None if stay[:2] in now else LATER) for stay in seen}
+    assert len({end for _, end in times.values()}) == 2
+    stays = read(dbt)
+    build(dbt, "--full-refresh")
+    assert read(dbt) == stays
+    # Only tests of what is built here.
+    only = ("--indirect-selection", "cautious")
+    tested = dbt("test", "--select", "segment_membership", "segment", "dim_user", *only)
+    assert tested.succeeded, tested.output
+    assert "stays_follow_one_another" in tested.output

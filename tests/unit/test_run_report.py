@@ -108,7 +108,7 @@ def test_a_page_holds_the_newest_pictures_of_campaigns_that_there_are(tmp_path: 
             ("measured_result", {"lift": drawn(b"old lift")}),
             ("measured_result", {"lift": drawn(b"lift"), "reach": drawn(b"reach")}),
             ("measured_day", {"budget": drawn(b"budget")}),
-            ("measured_lift", {"reliability": drawn(None)}),
+            ("measured_reliability", {"reliability": drawn(None)}),
             ("measured_policy", {"policies": drawn(b"policies"), "qini": drawn(b"qini")}),
         ):
             instance.report_runless_asset_event(AssetMaterialization(["marketing", table], metadata=metadata))

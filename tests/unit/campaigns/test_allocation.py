@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ortools.graph.python import min_cost_flow
+from scipy.sparse import csr_matrix
 
 from models_ml.campaigns.allocation import (
     REASONS,
@@ -70,7 +71,7 @@ def random_problem(seed, rows=12, people=4, whole=False, reach=True):
         if some[3]
         else (),
         stock=rng.choice([0.0, 1.0, 2.0, np.inf], items) if some[4] else None,
-        segment=rng.integers(-1, segments, people),
+        members=csr_matrix((rng.random((people, segments)) < 0.5).astype(float)),
         minimum_reach=rng.integers(0, 3, segments) if some[5] and reach else None,
     )
     return Problem(
@@ -90,8 +91,8 @@ def objective(problem, chosen):
     rows, limits = problem.candidates.take(chosen), problem.limits
     missing = 0
     if limits.minimum_reach is not None:
-        for segment, minimum in enumerate(limits.minimum_reach):
-            missing += max(minimum - len({p for p in rows.person if limits.segment[p] == segment}), 0)
+        for members, minimum in zip(limits.members.toarray().T, limits.minimum_reach, strict=True):
+            missing += max(minimum - len({p for p in rows.person if members[p]}), 0)
     return rows.value.sum() - problem.reach_penalty * missing
 
 
@@ -248,22 +249,33 @@ class TestEachLimit:
 
     def test_a_minimum_reach_contacts_the_least_harmed_and_says_so(self, config):
         rows = [(0, 0, 0, 0, 0, -3, 0), (1, 0, 0, 0, 0, -1, 0), (2, 0, 0, 0, 0, 2, 0)]
-        segment, minimum = np.array([0, 0, 1]), np.array([1, 0])
-        found = allocate(problem_of(*rows, segment=segment, minimum_reach=minimum), config)
+        members, minimum = csr_matrix([[1, 0], [1, 0], [0, 1]]), np.array([1, 0])
+        found = allocate(problem_of(*rows, members=members, minimum_reach=minimum), config)
         assert found.chosen.tolist() == [1, 2]
         assert found.below_zero.tolist() == [1]
         assert found.value == 1
         assert found.missing_reach.tolist() == [0, 0]
 
+    def test_one_contact_counts_in_every_segment_of_the_person(self, config):
+        rows = [(0, 0, 0, 0, 0, 1, 1), (1, 0, 0, 0, 0, 9, 1), (2, 0, 0, 0, 0, 8, 1)]
+        members = csr_matrix([[1, 1, 1], [1, 0, 0], [0, 1, 0]])
+        stated = {"members": members, "minimum_reach": np.array([1, 1, 0])}
+        found = allocate(problem_of(*rows, budget=(1.0,), **stated), config)
+        assert found.chosen.tolist() == [0]
+        assert found.missing_reach.tolist() == [0, 0, 0]
+        # With money for two the same is had for more by two people.
+        found = allocate(problem_of(*rows, budget=(2.0,), **stated), config)
+        assert found.chosen.tolist() == [1, 2]
+
     def test_a_minimum_that_cannot_be_reached_is_reported(self, config):
-        problem = problem_of((0, 0, 0, 0, 0, 1, 1), segment=np.zeros(3, np.int64), minimum_reach=np.array([3]))
+        problem = problem_of((0, 0, 0, 0, 0, 1, 1), members=csr_matrix(np.ones((3, 1))), minimum_reach=np.array([3]))
         found = allocate(problem, config)
         assert found.chosen.tolist() == [0]
         assert found.missing_reach.tolist() == [2]
 
     def test_a_minimum_reach_counts_people_not_contacts(self, config):
         rows = [(0, 0, 0, 0, 0, 5, 1), (0, 0, 0, 1, 0, 5, 1), (1, 0, 0, 0, 0, 1, 1)]
-        limited = {"days": 2, "budget": (2.0,), "segment": np.zeros(3, np.int64), "minimum_reach": np.array([2])}
+        limited = {"days": 2, "budget": (2.0,), "members": csr_matrix(np.ones((3, 1))), "minimum_reach": np.array([2])}
         found = allocate(problem_of(*rows, **limited), config)
         assert sorted(problem_of(*rows, **limited).candidates.person[found.chosen]) == [0, 1]
 
@@ -324,13 +336,40 @@ def test_two_good_days_beat_the_best_day_between_them(config):
 
 def test_contacts_of_negative_value_that_the_reach_does_not_need_are_taken_back():
     rows = [(0, 0, 0, 0, 0, -2, 1), (1, 0, 0, 0, 0, -1, 1), (2, 0, 0, 0, 0, 4, 1)]
-    segment = np.zeros(3, np.int64)
-    programme = programme_of(problem_of(*rows, segment=segment, minimum_reach=np.array([2]), budget=(3.0,)))
+    members = csr_matrix(np.ones((3, 1)))
+    programme = programme_of(problem_of(*rows, members=members, minimum_reach=np.array([2]), budget=(3.0,)))
     choice = FeasibleChoice(programme)
     choice.fill(np.arange(3), programme.value, programme.value)
     choice.drop_needless()
     assert choice.rows.tolist() == [1, 2]
     assert choice.reached.tolist() == [False, True, True]
+
+
+def test_whoever_makes_up_for_several_segments_is_asked_first_and_nobody_for_one_that_is_met():
+    # Person 2 is in both; with them and one each of the first and the second segment both are met.
+    rows = [(person, 0, 0, 0, 0, -1 - person, 0) for person in range(5)]
+    members = csr_matrix([[1, 0], [1, 0], [1, 1], [0, 1], [0, 1]])
+    programme = programme_of(problem_of(*rows, people=5, members=members, minimum_reach=np.array([2, 2])))
+    for price, reached in ((3.0, [0, 2, 3]), (0.0, [0, 1, 2, 3])):
+        choice = FeasibleChoice(programme)
+        choice.fill_reach(programme.value, np.full(2, price))
+        assert choice.rows.tolist() == reached
+        assert programme.missing(choice.rows).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("config", [LP, PRICES])
+def test_a_minimum_reach_of_overlapping_segments_is_met_close_to_the_bound(config):
+    rng = np.random.default_rng(11)
+    people = 2000
+    zero = np.zeros(people, np.int64)
+    rows = Candidates(np.arange(people), zero, zero, zero, zero, rng.normal(-1, 1, people), np.ones(people))
+    members = csr_matrix((rng.random((people, 4)) < 0.3).astype(float))
+    limits = Limits(np.array([700.0]), members=members, minimum_reach=np.array([200, 250, 300, 350]))
+    found = allocate(Problem(people, 1, 1, rows, limits), config)
+    assert found.missing_reach.tolist() == [0, 0, 0, 0]
+    assert found.objective >= found.upper_bound - 0.05 * abs(found.upper_bound)
+    # One at a time, each in a segment of their own, they would be 1,100 people.
+    assert len(found.chosen) <= 700
 
 
 def test_a_larger_problem_is_solved_from_a_sample_of_its_people():
@@ -396,7 +435,11 @@ def test_even_pacing_spreads_what_is_left_over_the_days_that_are_left():
         ({"day_budget": np.ones((2, 3))}, "day_budget has shape"),
         ({"total_day_budget": np.ones(3)}, "total_day_budget has shape"),
         ({"total_day_budget": -np.ones(1)}, "total_day_budget has a value that is negative"),
-        ({"minimum_reach": np.array([1])}, "needs the segment"),
+        ({"minimum_reach": np.array([1])}, r"needs members of shape \(3, 1\)"),
+        (
+            {"minimum_reach": np.array([1]), "members": csr_matrix([[1], [2], [0]])},
+            "members must have each person once",
+        ),
         ({"caps": (ContactCap(1, 1, (4,)),)}, "a cap is for channel 4"),
         ({"days": 0}, "day goes from 0 to 0"),
         ({"people": 0}, "person goes from 0 to 0"),

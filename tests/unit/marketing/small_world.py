@@ -19,7 +19,7 @@ FIRST = date(2026, 3, 2)
 
 _TABLES = """
 create schema raw; create schema core; create schema marketing; create schema seeds;
-create schema staging; create schema intermediate; create schema recommendations; create schema features;
+create schema staging; create schema intermediate; create schema snapshots; create schema recommendations; create schema features;
 create table raw.run (as_of timestamp, time_zone varchar, batch bigint);
 create table core.dim_user (
     user_key varchar, country varchar, on_knowledge boolean, on_film boolean, may_be_personalised boolean default true
@@ -61,6 +61,9 @@ create table marketing.known_segment (segment_key varchar, family varchar, name 
 create table marketing.known_membership (
     segment_key varchar, user_key varchar, is_current boolean, entered_at timestamp, exited_at timestamp
 );
+create table marketing.observed_segment (segment_key varchar);
+create table snapshots.snapshot_contents (item_key varchar);
+create table snapshots.snapshot_films (item_key varchar);
 create table seeds.campaign_limits (
     limit_id varchar, limit_kind varchar, channel varchar, item_key varchar, segment_key varchar, amount double,
     window_days integer, is_active boolean, note varchar

@@ -20,6 +20,8 @@ from orchestration.marketing.measuring import write_measurement
 from orchestration.marketing.outcomes import read_outcomes
 from orchestration.marketing.planning import ELIGIBILITY_SCHEMA
 from orchestration.marketing.policies import POLICY_SCHEMA, Decisions, measure_policies
+from orchestration.marketing.reliabilities import followed_reliability
+from orchestration.resources.warehouse import replace_table
 from tests.unit.marketing.measured_world import World, names
 
 GREEN, RED, INK = "#2a9d76", "#c05621", "#1f2933"
@@ -118,9 +120,8 @@ def test_of_very_many_budgets_the_newest_are_drawn(drawn: list[Figure]) -> None:
 
 
 def test_reliability_shows_what_was_predicted_against_what_came(drawn: list[Figure]) -> None:
-    predicted = np.repeat([0.1, 0.5], 50)
-    answered = np.concatenate([np.arange(50) < 5, np.arange(50) < 40])
-    assert charts.reliability_png(predicted, answered) is not None
+    predicted, observed = np.array([0.1, 0.5]), np.array([0.1, 0.8])
+    assert charts.reliability_png(np.array([50, 50]), predicted, observed, observed - 0.1, observed + 0.1) is not None
     (_, dots) = drawn[0].axes[0].lines
     assert list(dots.get_xdata()) == pytest.approx([10, 50])
     assert list(dots.get_ydata()) == pytest.approx([10, 80])
@@ -146,7 +147,7 @@ def test_where_there_is_nothing_there_is_no_picture() -> None:
     assert charts.reach_png([], [], title="Reach") is None
     assert charts.reach_png(["a", "b"], [0, 0], title="Reach") is None
     assert charts.pacing_png({}) is None
-    assert charts.reliability_png(np.zeros(0), nobody) is None
+    assert charts.reliability_png(np.zeros(0, np.int64), *[np.zeros(0)] * 4) is None
     assert charts.qini_png({"any": np.zeros(0)}, nobody, nobody) is None
     assert charts.qini_png({"any": np.zeros(2)}, np.ones(2, bool), np.ones(2, bool)) is None
     assert charts.qini_png({"any": np.zeros(2)}, np.zeros(2, bool), np.ones(2, bool)) is None
@@ -221,6 +222,7 @@ def test_reliability_is_of_contacts_that_were_shown_and_of_what_followed_each_wi
     for user, day in (("twice", 12), ("late", 31), ("never shown", 5), ("held out", 5), ("fresh", 32)):
         world.bought(user, day=day)
     write_measurement(world.connection, world.measure())
+    replace_table(world.connection, "marketing.measured_reliability", followed_reliability(world.connection))
     shown(charts.reliability_picture(world.connection))
     assert "Do predictions come true? (3 contacts)" in written(drawn[-1])
     (_, dots) = drawn[-1].axes[0].lines
@@ -339,6 +341,7 @@ def test_without_figures_metadata_say_why() -> None:
     world = World()
     world.campaign("spring")
     write_measurement(world.connection, world.measure())
+    replace_table(world.connection, "marketing.measured_reliability", followed_reliability(world.connection))
     nothing = measure_policies(world.connection, read_outcomes(world.connection)).decisions
     said = [
         charts.lift_picture(world.connection),

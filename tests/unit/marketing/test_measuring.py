@@ -294,17 +294,20 @@ def test_who_leaves_a_segment_by_buying_counts_in_it_where_the_contact_remembers
     }
 
 
-def test_of_exposures_that_no_contact_tells_the_segments_of_only_those_with_a_history_count(world: World) -> None:
+def test_of_exposures_that_no_contact_tells_the_segments_count_that_were_known_when_they_were_shown(
+    world: World,
+) -> None:
     world.campaign("spring")
     (ann,), _ = two_arms(world, "spring", 1, 1)
-    for segment_key in ("potential:film:knowledge", "interest:joined:drama", "value:joined:loyal"):
-        world.belongs(ann, segment_key, since=-9)
+    world.belongs(ann, "potential:film:high", since=-9, until=5)
+    world.belongs(ann, "value:joined:loyal", since=-9)
+    world.belongs(ann, "interest:joined:war", since=-9, until=-1)
+    world.belongs(ann, "interest:joined:drama", since=5)
     measured = world.measure()
-    assert {row["scope_value"] for row in measured.lift.to_pylist() if row["scope"] == "segment"} == {
-        "value:joined:loyal"
-    }
+    known = {"potential:film:high", "value:joined:loyal"}
+    assert {row["scope_value"] for row in measured.lift.to_pylist() if row["scope"] == "segment"} == known
     counted = {row["segment_key"] for row in measured.rate.to_pylist() if row["exposures"]}
-    assert counted == {"all", "value:joined:loyal"}
+    assert counted == {"all", *known}
 
 
 def test_p_values_are_adjusted_over_campaigns_only(world: World) -> None:

@@ -17,6 +17,7 @@ from models_ml.campaigns.allocation import Allocation, AllocationConfig, allocat
 from models_ml.campaigns.allocation_problem import Candidates, Limits, Problem
 from models_ml.campaigns.holdout import held_out
 from models_ml.campaigns.qini import RESPONSE_ONLY, QiniComparison, QiniScore
+from models_ml.campaigns.reliability import reliability
 from models_ml.campaigns.sample_ratio import sample_ratio
 from models_ml.campaigns.valuation import ContactFeatures, Valuation, value_contacts
 from orchestration.marketing import planning
@@ -414,9 +415,9 @@ class TestProblems:
         [
             ("total_budget", {"channel": "email"}, "leave the channel empty"),
             ("stock", {}, "needs an item_key"),
-            ("stock", {"item_key": "knowledge:gone"}, "no item 'knowledge:gone'"),
+            ("stock", {"item_key": "knowledge:gone"}, "no item 'knowledge:gone' was ever known"),
             ("minimum_reach", {}, "needs a segment_key"),
-            ("minimum_reach", {"segment_key": "value:joined:gone"}, "no segment 'value:joined:gone'"),
+            ("minimum_reach", {"segment_key": "value:joined:gone"}, "no segment 'value:joined:gone' was ever known"),
             ("contact_cap", {"window_days": 0}, "at least 1 day"),
             ("speed", {}, "not a kind of limit"),
             ("global_holdout", {"amount": 1.0}, "less than 1"),
@@ -428,6 +429,50 @@ class TestProblems:
         world.limit(kind, about.pop("amount", 5), **about)
         with pytest.raises(CampaignLimitError, match=words):
             planned(world, tmp_path)
+
+    @pytest.mark.parametrize("kind", ["stock", "minimum_reach"])
+    def test_a_key_that_is_misspelt_is_told_with_what_was_meant(
+        self, world: SmallWorld, tmp_path: Path, kind: str
+    ) -> None:
+        world.person("ann", segments=["value:joined:lapsed"])
+        world.item("knowledge:c1")
+        world.limit(kind, 5, item_key="knowledge:c11", segment_key="value:joined:lapsd", limit_id="slip")
+        meant = "knowledge:c1" if kind == "stock" else "value:joined:lapsed"
+        with pytest.raises(CampaignLimitError, match=rf"row 'slip'.* did you mean {meant}\?.*campaign_limits.csv"):
+            planned(world, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("table", "kind", "key"),
+        [
+            ("snapshots.snapshot_contents", "stock", "knowledge:gone"),
+            ("snapshots.snapshot_films", "stock", "film:gone"),
+            ("marketing.observed_segment", "minimum_reach", "taste:joined:gone"),
+        ],
+    )
+    def test_a_limit_of_what_has_left_stops_nothing_and_holds_again_once_it_is_back(
+        self, world: SmallWorld, tmp_path: Path, table: str, kind: str, key: str
+    ) -> None:
+        world.people(3)
+        world.campaign("spring", frequency_cap=1)
+        column = "item_key" if kind == "stock" else "segment_key"
+        world.insert(table, **{column: key})
+        world.limit(kind, 1, **{column: key})
+        plan = planned(world, tmp_path)
+        assert len(rows(plan, "contact")) == 3
+        assert not [row for row in rows(plan, "limit") if row["limit_kind"] == kind]
+        if kind == "stock":
+            world.item(key)
+        else:
+            world.person("ann", segments=[key])
+        plan = planned(world, tmp_path, version="v2")
+        assert [row[column] for row in rows(plan, "limit") if row["limit_kind"] == kind] == [key]
+
+    def test_an_item_that_was_only_ever_offered_was_known_too(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(1)
+        world.campaign("spring")
+        hand(world, "earlier", "spring", "u000", date(2026, 2, 10), item_key="knowledge:gone")
+        world.limit("stock", 5, item_key="knowledge:gone")
+        assert not [row for row in rows(planned(world, tmp_path), "limit") if row["limit_kind"] == "stock"]
 
 
 class TestLimits:
@@ -549,6 +594,70 @@ class TestLimits:
         assert {row["campaign_key"] for row in rows(plan, "contact")} == {"autumn"}
         assert reasons(plan) == {"person_cap": 1}
 
+    def test_every_cap_has_the_price_of_the_contacts_that_it_alone_forbids(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        world.people(6)
+        world.campaign("spring", frequency_cap=1, frequency_window_days=30)
+        world.campaign("autumn", channel="push", frequency_cap=9)
+        world.limit("contact_cap", 1, window_days=30, channel="push", limit_id="a_push_a_month")
+        world.limit("contact_cap", 9, window_days=30, limit_id="nine_a_month")
+        plan = planned(world, tmp_path)
+        value = {row["campaign_key"]: row["expected_value"] - row["cost"] for row in rows(plan, "contact")}
+        caps = {row["limit_key"]: row for row in rows(plan, "limit") if row["window_days"] is not None}
+        assert {key: (row["campaign_key"], row["channel"], row["window_days"]) for key, row in caps.items()} == {
+            "frequency_cap/spring": ("spring", "email", 30),
+            "frequency_cap/autumn": ("autumn", "push", 7),
+            "once_a_day/email": (None, "email", 1),
+            "once_a_day/push": (None, "push", 1),
+            "contact_cap/a_push_a_month": (None, "push", 30),
+            "contact_cap/nine_a_month": (None, None, 30),
+        }
+        assert {key: (row["allowed"], row["used"], row["bound_people"]) for key, row in caps.items()} == {
+            "frequency_cap/spring": (1, 6, 6),
+            "frequency_cap/autumn": (9, 6, 0),
+            "once_a_day/email": (1, 6, 0),
+            "once_a_day/push": (1, 6, 0),
+            "contact_cap/a_push_a_month": (1, 6, 6),
+            "contact_cap/nine_a_month": (9, 12, 0),
+        }
+        for key, campaign_key in (("frequency_cap/spring", "spring"), ("contact_cap/a_push_a_month", "autumn")):
+            # A second contact on the second day, which is worth a little less by the wait.
+            assert caps[key]["shadow_price"] == pytest.approx(value[campaign_key], rel=0.02)
+            assert caps[key]["total_price"] == pytest.approx(6 * caps[key]["shadow_price"])
+
+    def test_a_holdout_costs_what_its_people_would_have_brought_if_they_were_contacted(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        users = world.people(60)
+        world.campaign("spring", holdout_share=0.25, frequency_cap=1, frequency_window_days=30)
+        world.campaign("autumn", channel="push", frequency_cap=1, frequency_window_days=30)
+        world.limit("global_holdout", 0.2)
+        plan = planned(world, tmp_path)
+        held = {row["limit_key"]: row for row in rows(plan, "limit") if row["limit_kind"].endswith("holdout")}
+        of_all = held_out(users, "global", 0.2)
+        of_spring = held_out(users, "campaign/spring", 0.25) & ~of_all
+        ghosts = [row for row in rows(plan, "contact") if row["arm"] == "control"]
+        value = {row["campaign_key"]: row["expected_value"] for row in ghosts}
+        assert sorted(held) == ["campaign_holdout/spring", "global_holdout"]
+        one, everyone = held["campaign_holdout/spring"], held["global_holdout"]
+        assert (one["allowed"], one["used"], one["bound_people"]) == (0.25, of_spring.sum(), of_spring.sum())
+        assert (everyone["allowed"], everyone["used"], everyone["bound_people"]) == (0.2, of_all.sum(), of_all.sum())
+        # Who is held out of all would have had a contact of both; each costs 0.01.
+        assert one["shadow_price"] == pytest.approx(value["spring"] - 0.01, rel=0.01)
+        assert everyone["shadow_price"] == pytest.approx(value["spring"] + value["autumn"] - 0.02, rel=0.01)
+        assert everyone["total_price"] == pytest.approx(everyone["shadow_price"] * of_all.sum())
+
+    def test_what_the_held_out_would_have_taken_of_a_budget_is_no_gain(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(60)
+        # Money for every other one of people who are worth the same: it is as well spent on the others.
+        world.campaign("spring", holdout_share=0.5, budget=30, cost_per_exposure=1, value_per_conversion=10_000)
+        plan = planned(world, tmp_path)
+        (held,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "campaign_holdout")
+        value = {row["expected_value"] for row in rows(plan, "contact")}
+        assert held["bound_people"] > 0
+        assert held["shadow_price"] < 0.05 * min(value)
+
     def test_stock_runs_out_and_the_next_best_item_is_offered(self, world: SmallWorld, tmp_path: Path) -> None:
         users = world.people(6)
         for item in ("knowledge:c1", "knowledge:c2"):
@@ -584,6 +693,31 @@ class TestLimits:
         reached = [row["user_key"] for row in rows(planned(world, tmp_path, version="v2"), "contact")]
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
+
+    def test_one_contact_counts_for_every_minimum_reach_of_the_person(self, world: SmallWorld, tmp_path: Path) -> None:
+        lapsed, new = "value:joined:lapsed", "lifecycle:film:new"
+        world.people(8)
+        world.person("both", segments=[lapsed, new])
+        for number in range(3):
+            world.person(f"lapsed{number}", segments=[lapsed])
+            world.person(f"new{number}", segments=[new])
+        world.campaign(
+            "spring", budget=3, cost_per_exposure=1, value_per_conversion=10_000, ends_at=datetime(2026, 3, 2, 23)
+        )
+        world.limit("minimum_reach", 2, segment_key=lapsed)
+        world.limit("minimum_reach", 2, segment_key=new)
+        plan = planned(world, tmp_path)
+        reached = {row["user_key"] for row in rows(plan, "contact")}
+        assert len(reached) == 3
+        assert "both" in reached
+        asked = {row["segment_key"]: row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach"}
+        assert {key: (row["allowed"], row["used"]) for key, row in asked.items()} == {lapsed: (2, 2), new: (2, 2)}
+        # The next plan has nobody left to ask for, whichever of the two segments it asks in.
+        world.insert_contacts(rows(plan, "contact"))
+        world.now(AS_OF + timedelta(days=1))
+        plan = planned(world, tmp_path, version="v2")
+        asked = {row["segment_key"]: row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach"}
+        assert {key: row["used"] for key, row in asked.items()} == {lapsed: 2, new: 2}
 
     @pytest.mark.parametrize(("holdout", "worth"), [(0.0, 1), (0.5, 1), (0.5, 0)])
     def test_a_minimum_reach_is_handed_over_by_daily_plans_counts_the_contacted_only_and_is_not_begun_anew(
@@ -643,7 +777,9 @@ class TestLimits:
 
         monkeypatch.setattr(planning, "allocate", counted)
         planner: Any = SimpleNamespace(
-            _left_to_reach=lambda: np.array([left]), reach_keys=["value:joined:lapsed"], segment=nothing
+            _left_to_reach=lambda: np.array([left]),
+            reach_keys=["value:joined:lapsed"],
+            members=np.ones((len(everyone), 1), bool),
         )
         _, found = planning._Planner._allocate(planner, problem, AllocationConfig(), everyone, delivered)
         assert (len(asked), delivered[found.chosen].sum()) == (solved, reached), asked
@@ -908,12 +1044,12 @@ class TestMakingAgain:
         again, _ = make_plan(
             world.connection, store, settings_of(tmp_path / "second"), data_version="v1", committed=own
         )
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             assert again.table(table).equals(plan.table(table)), table
 
     def test_two_worlds_alike_have_plans_alike(self, tmp_path: Path) -> None:
         plans = [planned(self.build(), tmp_path / name) for name in ("first", "second")]
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             assert plans[0].table(table).equals(plans[1].table(table)), table
 
     @pytest.mark.parametrize("change", [{"plan_days": 5}, {"handover_days": 2}, {"seed": 1}, {"as_of": AS_OF}])
@@ -931,7 +1067,7 @@ class TestMakingAgain:
         world = self.build()
         plan = planned(world, tmp_path)
         assert write_plan(world.connection, plan) == plan.table("contact").num_rows
-        for table in ("contact", "plan", "campaign", "eligibility", "limit"):
+        for table in planning.TABLES:
             written = world.connection.execute(f"from marketing.decided_{table}").to_arrow_table()
             assert written.num_rows == plan.table(table).num_rows
 
@@ -1103,6 +1239,7 @@ def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
     assert (row["value_source"], row["click_source"]) == ("prior", "prior")
     assert row["value_reason"] == "no contact has been followed yet"
     assert row["qini"] is None
+    assert rows(planned(world, tmp_path), "reliability") == []
     score, rival = (QiniScore(value, value - 0.2, value + 0.2, 0.0, np.array([value])) for value in (0.1, 0.25))
     refused = QiniScore(None, None, None, None, np.zeros(0), "3 control rows with an answer, 10 are needed")
     compared = QiniComparison(
@@ -1111,16 +1248,21 @@ def test_a_plan_says_what_its_values_rest_on_and_why_not_on_anything_better(
         {"interaction": (-0.15, -0.4, 0.1), "t_learner": None, RESPONSE_ONLY: (0.0, 0.0, 0.0)},
         {},
     )
+    judged = reliability(np.repeat([0.1, 0.4], 10), np.arange(20) % 10 < 4)
 
     def valued(*arguments: Any) -> Valuation:
+        found = value_contacts(*arguments)
         return dataclasses.replace(
-            value_contacts(*arguments), qini=compared, learner="interaction", source=source, reason="Qini too small"
+            found, qini=compared, learner="interaction", source=source, reason="Qini too small", reliability=judged
         )
 
     assert rows(planned(world, tmp_path), "uplift") == []
     monkeypatch.setattr(planning, "value_contacts", valued)
     source = "response model"
-    (row,) = rows(planned(world, tmp_path, version="v2"), "plan")
+    plan = planned(world, tmp_path, version="v2")
+    bins = [(row["reliability_key"], row["contacts"], row["observed"]) for row in rows(plan, "reliability")]
+    assert bins == [("present/conversion/1", 10, 0.4), ("present/conversion/2", 10, 0.4)]
+    (row,) = rows(plan, "plan")
     assert [row[name] for name in ("qini", "qini_low", "qini_high", "qini_of_response")] == [0.1, -0.1, 0.1 + 0.2, 0.25]
     assert row["value_reason"] == "Qini too small"
     learners = {one["learner"]: one for one in rows(planned(world, tmp_path, version="v2"), "uplift")}

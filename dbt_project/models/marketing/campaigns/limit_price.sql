@@ -11,8 +11,12 @@ select
     item_key,
     segment_key,
     contact_date,
+    channel,
+    window_days,
     allowed,
     used,
     shadow_price,
+    bound_people,
+    total_price,
     plan_id
 from limits

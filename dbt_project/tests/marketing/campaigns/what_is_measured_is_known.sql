@@ -2,18 +2,30 @@
 
 with
 
+segments as (
+    select * from {{ ref('segment') }}
+),
+
+campaigns as (
+    select * from {{ ref('campaign_result') }}
+),
+
 rated as (
-    select distinct segment_key as name from {{ ref('response_rate') }}
+    select distinct rates.segment_key as name
+    from {{ ref('response_rate') }} as rates
+    left join segments on rates.segment_key = segments.segment_key
     where
-        segment_key != 'all'
-        and segment_key not in (select segment_key from {{ ref('segment') }})
+        rates.segment_key != 'all'
+        and segments.segment_key is null
 ),
 
 compared as (
-    select distinct scope_value as name from {{ ref('lift') }}
+    select distinct lifts.scope_value as name
+    from {{ ref('lift') }} as lifts
+    left join campaigns on lifts.scope_value = campaigns.campaign_key
     where
-        scope = 'campaign'
-        and scope_value not in (select campaign_key from {{ ref('campaign_result') }})
+        lifts.scope = 'campaign'
+        and campaigns.campaign_key is null
 )
 
 select name from rated

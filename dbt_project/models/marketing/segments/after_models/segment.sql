@@ -1,7 +1,11 @@
 with
 
-segments as (
+known_segments as (
     select * from {{ source('tastes', 'known_segment') }}
+),
+
+observed_segments as (
+    select * from {{ source('tastes', 'observed_segment') }}
 ),
 
 memberships as (
@@ -15,6 +19,32 @@ sizes as (
     from memberships
     where is_current
     group by segment_key
+),
+
+-- Segments that are gone, in which somebody was up to as_of.
+past_segments as (
+    select observed_segments.*
+    from observed_segments
+    semi join memberships on observed_segments.segment_key = memberships.segment_key
+    anti join known_segments on observed_segments.segment_key = known_segments.segment_key
+),
+
+segments as (
+    select
+        segment_key,
+        family,
+        name,
+        platform,
+        definition
+    from known_segments
+    union all
+    select
+        segment_key,
+        family,
+        name,
+        platform,
+        definition
+    from past_segments
 )
 
 select
