@@ -15,7 +15,6 @@ items, where every new item in a list is a miss by construction, and for all tha
 
 import argparse
 import dataclasses
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.figures import print_found
+from benchmarks.recommenders.warehouse import build_warehouse
 from models_ml.als import ALSConfig
 from models_ml.bootstrap import paired_difference
 from models_ml.cold_items import ColdItemsConfig
@@ -44,9 +44,6 @@ from models_ml.split import Split, SplitConfig, split_interactions
 from orchestration.recommendations.steps import collect_interactions, load_interactions
 from orchestration.resources.artifacts import ArtifactStore
 from simulation.demo import write_demo_landing
-
-BIN = Path(sys.executable).parent
-STATIONS = ("raw", "seeds", "staging", "snapshots", "intermediate", "core", "features")
 
 PLACES = 10
 LIKED_AT = 3.75
@@ -115,11 +112,7 @@ def read_demo() -> Interactions:
     with tempfile.TemporaryDirectory() as folder:
         landing, home = Path(folder) / "landing", Path(folder) / "home"
         write_demo_landing(landing)
-        selected = " or ".join(f"group:{station}" for station in STATIONS)
-        call = [f"{BIN}/zhiying", "run", "--landing", f"{landing}", "--home", f"{home}", "--select", selected, "--json"]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if not (home / "warehouse/build.duckdb").exists():
-            raise SystemExit(f"zhiying run ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        build_warehouse(landing, home)
         return read_home(home)
 
 
