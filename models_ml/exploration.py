@@ -71,7 +71,11 @@ class ExplorationCandidates:
 
 
 def exploration_candidates(
-    interactions: Interactions, columns: range, config: ExplorationConfig
+    interactions: Interactions,
+    columns: range,
+    config: ExplorationConfig,
+    *,
+    excluded: NDArray[np.bool_] | None = None,
 ) -> ExplorationCandidates:
     """The items of a range that few people have had to do with, with the weight (1 + people)^-favour.
 
@@ -79,9 +83,13 @@ def exploration_candidates(
         interactions: What people did; an item of the index that nobody knows has weight 1.
         columns: Range of items to choose from.
         config: Parameters. Where more than `most_items` qualify, those with the smallest keyed hash of their item key stay.
+        excluded: Items that are left out, as if they were not there, shape (items,); none by default.
     """
     known = np.bincount(interactions.indices, minlength=interactions.shape[1])[columns.start : columns.stop]
-    few = columns.start + np.flatnonzero(known <= config.most_interactions)
+    may = known <= config.most_interactions
+    if excluded is not None:
+        may &= ~excluded[columns.start : columns.stop]
+    few = columns.start + np.flatnonzero(may)
     if len(few) > config.most_items:
         drawn = _hashes(interactions.item_keys.take(pa.array(few)), f"candidates:{config.seed}")
         few = np.sort(few[np.argsort(drawn, kind="stable")[: config.most_items]])

@@ -7,6 +7,7 @@ and choice, the evaluation of all candidates on the test part, and the fit of th
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -32,8 +33,11 @@ from models_ml.evaluation import (
     evaluation_rows,
     evaluation_task,
     judge,
+    paired_rows,
     serving_segments,
 )
+from models_ml.exploration import ExplorationConfig
+from models_ml.explored import judge_explored
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, model_version
 from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
@@ -48,6 +52,8 @@ FALLBACKS = (BASELINE, "recent_popularity")
 RELATING = ("als_content", "als_joint")
 SERVED = "served"
 """Name of the mix of champions in the evaluation: everybody's list as they get it, before rules and exploration."""
+SERVED_EXPLORED = "served_with_exploration"
+"""Name of the same lists with a share of their places explored; there is none where nothing is explored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +73,8 @@ class SelectionConfig:
         global_time: Whether the champions and popularity are also judged on a split at one point in time.
         choose_as_of: Whether they are chosen anew for that, on what had happened by then, instead of only fitted anew. It
             takes a second search.
+        exploration: What share of the places of the served lists is explored, to judge what it costs and brings; it decides
+            nothing.
     """
 
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
@@ -78,6 +86,7 @@ class SelectionConfig:
     blend_members: int = 4
     global_time: bool = True
     choose_as_of: bool = False
+    exploration: ExplorationConfig = dataclasses.field(default_factory=ExplorationConfig)
 
     def tries(self, name: str) -> bool:
         """Whether a candidate is tried."""
@@ -193,11 +202,11 @@ def select_models(
     version = partial(model_version, interactions_fingerprint=fingerprint, code=code)
     outer = split_interactions(interactions, config.split)
     choice, records = _choose(outer, config, ledger, known or {})
-    judged = _judge_split(outer, choice, version, config.evaluation, ledger, only_served=False)
+    judged = _judge_split(outer, choice, version, config, ledger, only_served=False)
     if config.global_time:
         at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
         then = _choose(at_once, config, ledger, {})[0] if config.choose_as_of else choice
-        judged = judged.with_more(_judge_split(at_once, then, version, config.evaluation, ledger, only_served=True))
+        judged = judged.with_more(_judge_split(at_once, then, version, config, ledger, only_served=True))
     return Selection(
         configs=choice.configs,
         champions=choice.champions,
@@ -462,12 +471,13 @@ def _judge_split(
     split: Split,
     choice: _Choice,
     version: Callable[[ModelConfig], str],
-    evaluation: EvaluationConfig,
+    config: SelectionConfig,
     ledger: Ledger,
     *,
     only_served: bool,
 ) -> _Judged:
     """Fits on the training part and judges on the held-out one."""
+    evaluation, exploration = config.evaluation, config.exploration
     fits = Fits(split.train)
     judged = _Judged([], [], {})
     for domain, configs in choice.configs.items():
@@ -481,20 +491,20 @@ def _judge_split(
         versions: dict[str, str] = {}
         # The popularity that fills up is fitted first.
         for name in sorted((name for name in configs if name in wanted), key=lambda name: name != fallback_name):
-            config = configs[name]
-            if config not in fits:
+            model = configs[name]
+            if model not in fits:
                 with ledger.stage(name, domain, "fit"):
-                    fits.fit(config)
+                    fits.fit(model)
             fallback = fits.fit(configs[fallback_name])
             assert isinstance(fallback, PopularityModel)
             with ledger.stage(name, domain, "evaluate"):
                 # A blend is for one segment, and for those that take over its champion.
-                own = config.segment if isinstance(config, BlendConfig) else None
+                own = model.segment if isinstance(model, BlendConfig) else None
                 served = None if own is None else (own, *(part for part in champions if champions[part] == name))
                 for task, found in zip(tasks, judgements, strict=True):
                     if len(task.people):
                         found[name] = judge(
-                            fits.fit(config),
+                            fits.fit(model),
                             fallback,
                             split,
                             task,
@@ -502,15 +512,22 @@ def _judge_split(
                             content_people=evaluation.content_people,
                             only=served,
                         )
-            versions[name] = version(config)
-        versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])
+            versions[name] = version(model)
+        versions[SERVED] = _version_of_mix(SERVED, [versions[name] for name in champions.values()])
+        drawn = json.dumps(dataclasses.asdict(exploration), sort_keys=True)
+        versions[SERVED_EXPLORED] = _version_of_mix(SERVED_EXPLORED, [versions[SERVED], drawn])
         for task, found in zip(tasks, judgements, strict=True):
             if not found:
                 continue
             found = {name: found[name] for name in configs if name in found}
             judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
-            # Not compared with: in the segment of a champion, what is served is the champion.
+            # Champions are not compared with it: in the segment of a champion, what is served is the champion.
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
+            if exploration.share:
+                with ledger.stage("exploration", domain, "evaluate"):
+                    found[SERVED_EXPLORED] = judge_explored(found[SERVED], split, task, evaluation.cutoffs, exploration)
+                for segment in task.segments:
+                    judged.comparison.extend(paired_rows(SERVED_EXPLORED, [SERVED], found, task, segment, evaluation))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
     return judged
 
@@ -527,8 +544,8 @@ def _served(judgements: Mapping[str, Judgement], champions: Mapping[str, str], s
     return mix
 
 
-def _version_of_mix(versions: Sequence[str]) -> str:
-    return f"{SERVED}-{hashlib.sha256(':'.join(versions).encode()).hexdigest()[:12]}"
+def _version_of_mix(name: str, parts: Sequence[str]) -> str:
+    return f"{name}-{hashlib.sha256(':'.join(parts).encode()).hexdigest()[:12]}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -113,7 +113,7 @@ order by items.item_key
 
 
 def selection_config(settings: Settings) -> SelectionConfig:
-    """The whole protocol with the settings' seed, size and candidates.
+    """The whole protocol with the settings' seed, size and candidates, and what is explored.
 
     Raises:
         SettingsError: If a candidate is not known.
@@ -126,6 +126,8 @@ def selection_config(settings: Settings) -> SelectionConfig:
         split=replace(SplitConfig(), seed=settings.seed),
         search=replace(SearchConfig(), seed=settings.seed, max_people=settings.evaluated_people),
         evaluation=replace(EvaluationConfig(), seed=settings.seed),
+        # Where nothing is explored, how it would be is no reason to train again.
+        exploration=exploration_config(settings) if settings.exploration_share else ExplorationConfig(),
     )
 
 
