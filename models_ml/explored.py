@@ -8,12 +8,18 @@ import numpy as np
 
 from models_ml.evaluation import EvaluationTask, Judgement, judge_lists
 from models_ml.exploration import ExplorationConfig, exploration_candidates, explore
+from models_ml.model import Recommender
 from models_ml.rules import NO_ORIGIN, Ranked
 from models_ml.split import Split
 
 
 def judge_explored(
-    served: Judgement, split: Split, task: EvaluationTask, cutoffs: tuple[int, ...], config: ExplorationConfig
+    served: Judgement,
+    split: Split,
+    task: EvaluationTask,
+    cutoffs: tuple[int, ...],
+    config: ExplorationConfig,
+    suits: Recommender | None = None,
 ) -> Judgement:
     """Explores places of judged lists as scoring does, and judges them again.
 
@@ -26,6 +32,7 @@ def judge_explored(
         task: Who is asked for what.
         cutoffs: Lengths at which the lists are judged, ascending.
         config: How much is explored, with a share above 0.
+        suits: Says which of the little known items suit a person, fitted on the training part.
     """
     people = split.train.take(task.people)
     columns = split.train.domain_range(task.domain)
@@ -33,6 +40,6 @@ def judge_explored(
     # Scores tell a reader of lists how sure a model is; no measure looks at them.
     scores = np.zeros(served.items.shape, dtype=np.float32)
     ranked = Ranked.of(served.items, scores, np.full(served.items.shape, NO_ORIGIN, dtype=np.int16))
-    explored, _ = explore(ranked, people, candidates, config)
+    explored, _ = explore(ranked, people, candidates, config, suits=suits)
     sample = np.flatnonzero(np.isfinite(served.content_values).any(axis=1))
     return judge_lists(explored.items, split, task, cutoffs, sample=sample)

@@ -23,6 +23,7 @@ from models_ml.bootstrap import paired_difference
 from models_ml.candidates import Candidate, candidates_for
 from models_ml.costs import Ledger
 from models_ml.evaluation import (
+    COLD_ITEM,
     COMPARISON_SCHEMA,
     EVALUATION_SCHEMA,
     SERVING_SEGMENTS,
@@ -50,6 +51,8 @@ BASELINE = "popularity"
 FALLBACKS = (BASELINE, "recent_popularity")
 # The model that relates items, the first that there is: with content, items that nobody knows have neighbours too.
 RELATING = ("als_content", "als_joint")
+# What can tell whom an item suits that nobody has had to do with: it knows what items are about.
+KNOWING_NEW_ITEMS = ("content", "als_content")
 SERVED = "served"
 """Name of the mix of champions in the evaluation: everybody's list as they get it, before rules and exploration."""
 SERVED_EXPLORED = "served_with_exploration"
@@ -103,7 +106,7 @@ class Selection:
 
     Attributes:
         configs: For each target the configuration of every candidate.
-        champions: For each target the name of the champion of every serving segment.
+        champions: For each target the name of the champion of every serving segment, and of new items (`cold_item`).
         fallbacks: For each target the popularity that fills up lists.
         search: All trials on the inner split, `SEARCH_SCHEMA`.
         evaluation: All candidates on the test part, `EVALUATION_SCHEMA`.
@@ -262,7 +265,8 @@ def validation_of(outer: Split, config: SelectionConfig) -> Validation:
     inner = dataclasses.replace(inner, hidden_items=inner.hidden_items | outer.hidden_items)
     capped = dataclasses.replace(config.evaluation, max_people=config.search.max_people, seed=config.search.seed)
     tasks = {domain: evaluation_task(inner, domain, capped) for domain in training.domains}
-    return Validation(inner, tasks, config.evaluation, config.search.cutoff)
+    new_items = {domain: cold_item_task(inner, domain, capped) for domain in training.domains}
+    return Validation(inner, tasks, config.evaluation, config.search.cutoff, new_items)
 
 
 def search_candidates(
@@ -380,9 +384,10 @@ def choose_champions(
     fallbacks: Mapping[str, str],
     config: SelectionConfig,
 ) -> dict[str, dict[str, str]]:
-    """The champion of each target and serving segment.
+    """The champion of each target and serving segment, and of its new items.
 
     A segment with too few people to choose by takes over a champion: `few` that of `warm`, the others what fills up lists.
+    The champion of new items (`cold_item`) serves nobody by itself: it says whom they suit where places are explored.
     """
     champions: dict[str, dict[str, str]] = {}
     for domain, found in trials.items():
@@ -392,8 +397,23 @@ def choose_champions(
                 own[segment] = _champion(validation, found, domain, segment, config)
             else:
                 own[segment] = own["warm"] if segment == "few" else fallbacks[domain]
+        own[COLD_ITEM] = _champion_of_new_items(validation, found, domain, fallbacks[domain], config)
         champions[domain] = own
     return champions
+
+
+def _champion_of_new_items(
+    validation: Validation, found: Mapping[str, Trial], domain: str, fallback: str, config: SelectionConfig
+) -> str:
+    """Name of the candidate that finds new items for people best, beyond doubt; else of what fills up lists."""
+    task = validation.new_items.get(domain)
+    if task is None or len(task.people) < max(1, config.min_people):
+        return fallback
+    names = [name for name in KNOWING_NEW_ITEMS if name in found and found[name].model is not None]
+    judged = {name: validation.on_new_items(found[name], domain) for name in (BASELINE, *names)}
+    everyone = np.ones(len(task.people), dtype=np.bool_)
+    able = [name for name in names if _beats(judged[name], judged[BASELINE], domain, everyone, config.evaluation)]
+    return max(able, key=lambda name: judged[name].scores[domain, COLD_ITEM], default=fallback)
 
 
 def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
@@ -513,9 +533,10 @@ def _judge_split(
                             only=served,
                         )
             versions[name] = version(model)
-        versions[SERVED] = _version_of_mix(SERVED, [versions[name] for name in champions.values()])
+        versions[SERVED] = _version_of_mix(SERVED, [versions[champions[segment]] for segment in SERVING_SEGMENTS])
         drawn = json.dumps(dataclasses.asdict(exploration), sort_keys=True)
-        versions[SERVED_EXPLORED] = _version_of_mix(SERVED_EXPLORED, [versions[SERVED], drawn])
+        suits = champions[COLD_ITEM]
+        versions[SERVED_EXPLORED] = _version_of_mix(SERVED_EXPLORED, [versions[SERVED], versions[suits], drawn])
         for task, found in zip(tasks, judgements, strict=True):
             if not found:
                 continue
@@ -525,7 +546,9 @@ def _judge_split(
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
             if exploration.share:
                 with ledger.stage("exploration", domain, "evaluate"):
-                    found[SERVED_EXPLORED] = judge_explored(found[SERVED], split, task, evaluation.cutoffs, exploration)
+                    found[SERVED_EXPLORED] = judge_explored(
+                        found[SERVED], split, task, evaluation.cutoffs, exploration, fits.fit(configs[suits])
+                    )
                 for segment in task.segments:
                     judged.comparison.extend(paired_rows(SERVED_EXPLORED, [SERVED], found, task, segment, evaluation))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
@@ -555,7 +578,8 @@ class FittedModels:
     Attributes:
         item_keys: Item index that all of them share.
         models: Models by version.
-        served: Version by target and segment: the serving segments and `fallback`, which fills up what is left.
+        served: Version by target and segment: the serving segments, `cold_item`, which says whom explored items suit, and
+            `fallback`, which fills up what is left.
         related: Version of the model with factors that relates items within and across domains; None if there is none.
     """
 

@@ -50,11 +50,12 @@ LIKED_AT = 3.75
 RARE = 5
 DRAWS = 5
 # Exploration of what at most 20 people know: a little from the fourth place on with the usual weights, for new and rarely seen
-# items; and much of the last three places with all items alike, for the whole catalogue. The same number of explored places
-# costs less further down.
+# items; and much of the last three places without favour for the least known, for the whole catalogue. The same number of
+# explored places costs less further down. ALS with content says what suits a person; what that changes is measured beside.
 SOME = ExplorationConfig(share=0.05, most_interactions=20, most_items=5000)
 LAST_PLACES = dataclasses.replace(SOME, share=0.25, first_place=8, favour=0.0)
-EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 25 % from place 8, all items alike": LAST_PLACES}
+EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 25 % from place 8, favour 0": LAST_PLACES}
+WITHOUT_FIT = {f"{how}, fit 0": dataclasses.replace(config, fit=0.0) for how, config in EXPLORATIONS.items()}
 # ALS is given its best parameters on another draw, so that it is not beaten for want of tuning.
 WEIGHTINGS: tuple[Weighting, ...] = ("weight", "strength")
 GRID = tuple(
@@ -154,8 +155,9 @@ def draw(interactions: Interactions, base: ALSConfig, seed: int) -> dict[str, di
         for name, model in models.items():
             ranked = lists(split, model, domain)
             measured[domain][name] = judge(split, ranked, domain)
-            for how, config in EXPLORATIONS.items():
-                measured[domain][f"{name}, {how}"] = judge(split, explored(split, ranked, domain, config), domain)
+            for how, config in (EXPLORATIONS | WITHOUT_FIT).items():
+                shown = explored(split, ranked, domain, config, models["als_content"])
+                measured[domain][f"{name}, {how}"] = judge(split, shown, domain)
     return measured
 
 
@@ -166,10 +168,10 @@ def lists(split: Split, model: Recommender, domain: str) -> Ranked:
     return Ranked.of(served.items, served.scores, np.full(served.items.shape, NO_ORIGIN, dtype=np.int16))
 
 
-def explored(split: Split, ranked: Ranked, domain: str, config: ExplorationConfig) -> Ranked:
-    """The same lists with a share of their places given to items that few people know."""
+def explored(split: Split, ranked: Ranked, domain: str, config: ExplorationConfig, suits: Recommender) -> Ranked:
+    """The same lists with a share of their places given to items that few people know, drawn by what suits the person."""
     candidates = exploration_candidates(split.train, split.train.domain_range(domain), config)
-    return explore(ranked, split.train, candidates, config)[0]
+    return explore(ranked, split.train, candidates, config, suits=suits)[0]
 
 
 def judge(split: Split, ranked: Ranked, domain: str) -> Figures:

@@ -139,6 +139,7 @@ def exploration_config(settings: Settings) -> ExplorationConfig:
         most_interactions=settings.exploration_most_interactions,
         most_items=settings.exploration_most_items,
         favour=settings.exploration_favour,
+        fit=settings.exploration_fit,
         seed=settings.seed,
     )
 
