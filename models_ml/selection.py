@@ -40,17 +40,26 @@ from models_ml.evaluation import (
 from models_ml.exploration import ExplorationConfig
 from models_ml.explored import judge_explored
 from models_ml.interactions import Interactions
+from models_ml.metrics import PERSON_METRICS
 from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, model_version
 from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
 from models_ml.registry import config_from_json, fit_model, model_from_arrays
+from models_ml.relating import (
+    ITEM_TO_ITEM,
+    RELATING,
+    RELATING_SEGMENTS,
+    Relater,
+    judge_relating,
+    popular_relater,
+    relater,
+    relating_task,
+)
 from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, finished, search
 from models_ml.split import Split, SplitConfig, split_interactions
 
 BASELINE = "popularity"
 # What may fill up lists.
 FALLBACKS = (BASELINE, "recent_popularity")
-# The model that relates items, the first that there is: with content, items that nobody knows have neighbours too.
-RELATING = ("als_content", "als_joint")
 # What can tell whom an item suits that nobody has had to do with: it knows what items are about.
 KNOWING_NEW_ITEMS = ("content", "als_content")
 SERVED = "served"
@@ -106,7 +115,8 @@ class Selection:
 
     Attributes:
         configs: For each target the configuration of every candidate.
-        champions: For each target the name of the champion of every serving segment, and of new items (`cold_item`).
+        champions: For each target the name of the champion of every serving segment, of new items (`cold_item`) and of items
+            for an item (`RELATING_SEGMENTS`).
         fallbacks: For each target the popularity that fills up lists.
         search: All trials on the inner split, `SEARCH_SCHEMA`.
         evaluation: All candidates on the test part, `EVALUATION_SCHEMA`.
@@ -384,10 +394,11 @@ def choose_champions(
     fallbacks: Mapping[str, str],
     config: SelectionConfig,
 ) -> dict[str, dict[str, str]]:
-    """The champion of each target and serving segment, and of its new items.
+    """The champion of each target and serving segment, of its new items, and of its items for an item.
 
     A segment with too few people to choose by takes over a champion: `few` that of `warm`, the others what fills up lists.
-    The champion of new items (`cold_item`) serves nobody by itself: it says whom they suit where places are explored.
+    The champion of new items (`cold_item`) serves nobody by itself: it says whom they suit where places are explored. What
+    relates items is the first of `RELATING`, unless another one is better beyond doubt.
     """
     champions: dict[str, dict[str, str]] = {}
     for domain, found in trials.items():
@@ -398,6 +409,8 @@ def choose_champions(
             else:
                 own[segment] = own["warm"] if segment == "few" else fallbacks[domain]
         own[COLD_ITEM] = _champion_of_new_items(validation, found, domain, fallbacks[domain], config)
+        for segment in RELATING_SEGMENTS:
+            own[segment] = _relating_champion(validation, found, domain, segment, fallbacks[domain], config)
         champions[domain] = own
     return champions
 
@@ -414,6 +427,40 @@ def _champion_of_new_items(
     everyone = np.ones(len(task.people), dtype=np.bool_)
     able = [name for name in names if _beats(judged[name], judged[BASELINE], domain, everyone, config.evaluation)]
     return max(able, key=lambda name: judged[name].scores[domain, COLD_ITEM], default=fallback)
+
+
+def _relating_champion(
+    validation: Validation,
+    found: Mapping[str, Trial],
+    domain: str,
+    segment: str,
+    fallback: str,
+    config: SelectionConfig,
+) -> str:
+    """Name of the model with the best neighbours of those that are better than the usual one beyond doubt; else of that one."""
+    models = {name: trial.model for name in RELATING if (trial := found.get(name)) and trial.model is not None}
+    usual = next(iter(models), fallback)
+    asked = relating_task(validation.split, domain, segment, config.evaluation)
+    if len(models) < 2 or len(asked.task.people) < max(1, config.min_people):
+        return usual
+    everyone = np.ones(len(asked.task.people), dtype=np.bool_)
+    trials: dict[str, Trial] = {}
+    for name, ways in _ways_to_relate(models, validation.fallbacks[domain], asked.task.excluded).items():
+        values = judge_relating(ways, validation.split, asked, (config.search.cutoff,)).values
+        ndcg = values[:, PERSON_METRICS.index("ndcg"), 0]
+        trials[name] = Trial(found[name].config, {(domain, segment): float(ndcg.mean())}, {domain: ndcg})
+    able = [name for name in models if _beats(trials[name], trials[usual], domain, everyone, config.evaluation)]
+    return max(able, key=lambda name: trials[name].scores[domain, segment], default=usual)
+
+
+def _ways_to_relate(
+    models: Mapping[str, Recommender], fallback: PopularityModel, hidden: NDArray[np.bool_]
+) -> dict[str, list[Relater]]:
+    """For each model, as it would be published: itself, the first of them, and popular items."""
+    relaters = {name: relater(model, hidden) for name, model in models.items()}
+    usual = next(iter(relaters.values()), None)
+    rest = [popular_relater(fallback)]
+    return {name: [own, *([] if own is usual or usual is None else [usual]), *rest] for name, own in relaters.items()}
 
 
 def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
@@ -552,7 +599,38 @@ def _judge_split(
                 for segment in task.segments:
                     judged.comparison.extend(paired_rows(SERVED_EXPLORED, [SERVED], found, task, segment, evaluation))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
+        if not only_served:
+            with ledger.stage(ITEM_TO_ITEM, domain, "evaluate"):
+                judged = judged.with_more(_judge_related(split, domain, choice, fits, versions, evaluation))
     return judged
+
+
+def _judge_related(
+    split: Split,
+    domain: str,
+    choice: _Choice,
+    fits: Fits,
+    versions: Mapping[str, str],
+    evaluation: EvaluationConfig,
+) -> _Judged:
+    """Judges everything that may relate items, and popular items in their place."""
+    configs, champions = choice.configs[domain], choice.champions[domain]
+    fallback = fits.fit(configs[choice.fallbacks[domain]])
+    assert isinstance(fallback, PopularityModel)
+    models = {name: fits.fit(configs[name]) for name in RELATING if name in configs}
+    popular = fits.fit(configs[BASELINE])
+    assert isinstance(popular, PopularityModel)
+    found = _Judged([], [], {})
+    for segment in RELATING_SEGMENTS:
+        asked = relating_task(split, domain, segment, evaluation)
+        if not len(asked.task.people):
+            continue
+        ways = {BASELINE: [popular_relater(popular)], **_ways_to_relate(models, fallback, asked.task.excluded)}
+        judged = {name: judge_relating(own, split, asked, evaluation.cutoffs) for name, own in ways.items()}
+        found.evaluation.extend(evaluation_rows(judged, versions, asked.task, champions, evaluation))
+        if champions[segment] in judged:
+            found.comparison.extend(comparison_rows(champions, judged, asked.task, evaluation))
+    return found
 
 
 def _served(judgements: Mapping[str, Judgement], champions: Mapping[str, str], segment: NDArray[np.int8]) -> Judgement:
@@ -578,9 +656,9 @@ class FittedModels:
     Attributes:
         item_keys: Item index that all of them share.
         models: Models by version.
-        served: Version by target and segment: the serving segments, `cold_item`, which says whom explored items suit, and
-            `fallback`, which fills up what is left.
-        related: Version of the model with factors that relates items within and across domains; None if there is none.
+        served: Version by target and segment: the serving segments, `cold_item`, which says whom explored items suit, those of
+            items for an item, and `fallback`, which fills up what is left.
+        related: Version of the model that relates items where lists of the chosen one run short; None if there is none.
     """
 
     item_keys: pa.StringArray
