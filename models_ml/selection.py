@@ -553,7 +553,8 @@ def _judge_split(
         if not any(len(task.people) for task in tasks):
             continue
         champions, fallback_name = choice.champions[domain], choice.fallbacks[domain]
-        wanted = {BASELINE, fallback_name, *champions.values()} if only_served else {*configs}
+        shown = {champions[segment] for segment in (*SERVING_SEGMENTS, COLD_ITEM)}
+        wanted = {BASELINE, fallback_name, *shown} if only_served else {*configs}
         judgements: tuple[dict[str, Judgement], ...] = ({}, {})
         versions: dict[str, str] = {}
         # The popularity that fills up is fitted first.
