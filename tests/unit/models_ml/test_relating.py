@@ -23,6 +23,7 @@ from models_ml.relating import (
     relating_task,
 )
 from models_ml.retrieval import TopK
+from models_ml.selection import choose_champions, validation_of
 from models_ml.split import NOT_HIDDEN, Split, SplitConfig, split_interactions
 
 
@@ -133,6 +134,44 @@ def test_where_tastes_are_planted_neighbours_beat_popular_items_within_and_acros
         own, others = (judge_relating([one], split, asked, (10,)).values[:, 1, 0] for one in (way, popular))
         assert PERSON_METRICS[1] == "ndcg"
         assert own.mean() > 1.5 * others.mean()
+
+
+@pytest.fixture(scope="module")
+def related_by(planted, quick):
+    """Which of two models relates films on the inner split, the usual one first, and the NDCG@10 of each."""
+    validation = validation_of(split_interactions(planted, quick.split), quick)
+    popular = fit_popularity(validation.split.train, PopularityConfig())
+    validation.fallbacks["film"] = popular
+    baseline = validation.try_model(popular, ["film"])
+
+    def choose(usual, other) -> tuple[str, list[float]]:
+        models = {"als_joint": usual, "item_neighbours_joint": other}
+        trials = {name: validation.try_model(model, ["film"]) for name, model in models.items()}
+        champions = choose_champions(
+            validation, {"film": {"popularity": baseline, **trials}}, {"film": "popularity"}, quick
+        )
+        asked = relating_task(validation.split, "film", ITEM_TO_ITEM, quick.evaluation)
+        ways = [relater(model, asked.task.excluded) for model in (usual, other)]
+        judged = [judge_relating([way], validation.split, asked, (10,)).values[:, 1, 0].mean() for way in ways]
+        return champions["film"][ITEM_TO_ITEM], judged
+
+    return validation.split.train, choose
+
+
+def test_another_model_relates_items_only_if_it_is_better_than_the_usual_one_beyond_doubt(related_by):
+    train, choose = related_by
+    good = fit_model(train, ALSConfig(factors=8))
+    shape = good.item_factors.shape
+    by_chance = [
+        dataclasses.replace(good, item_factors=np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+        for seed in (0, 1)
+    ]
+    assert choose(good, by_chance[0])[0] == "als_joint"
+    assert choose(by_chance[0], good)[0] == "item_neighbours_joint"
+    # Of two that know nothing one is ahead by chance, whichever is the usual one.
+    assert [choose(*by_chance)[0], choose(*reversed(by_chance))[0]] == ["als_joint", "als_joint"]
+    first, second = choose(*by_chance)[1]
+    assert first != second
 
 
 @pytest.fixture(scope="module")
