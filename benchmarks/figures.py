@@ -1,7 +1,8 @@
 """Running the parts of a benchmark and writing what they found.
 
 Holds what the folders of benchmarks share: a part that is not given its data is skipped and says so, one that is not asked for
-keeps its earlier figures, and what is required is a line with a value, its interval and whether it holds.
+keeps its earlier figures, and what is required is a line with a value, its interval and whether it holds. Figures that nothing
+is required of are shown in `tables`: names of columns, and rows of texts and numbers.
 """
 
 import json
@@ -26,7 +27,7 @@ def print_found(found: Figures) -> int:
 
 
 def run_parts(title: str, command: str, runs: Mapping[str, Run | None], only: Sequence[str], folder: Path) -> int:
-    """Runs parts and writes `figures.json` (everything) and `figures.md` (what is required).
+    """Runs parts and writes `figures.json` (everything) and `figures.md` (what is required, and the tables of a part).
 
     Args:
         title: First line of `figures.md`.
@@ -52,14 +53,35 @@ def run_parts(title: str, command: str, runs: Mapping[str, Run | None], only: Se
     lines = [f"# {title}", "", f"Written by `{command}`; all figures are in `figures.json`."]
     for part in runs:
         if part in found:
-            lines += ["", f"## {part} ({found[part]['seconds']} s)", "", *_table_of(found[part]["requirements"])]
+            lines += ["", f"## {part} ({found[part]['seconds']} s)"]
+            if required := found[part]["requirements"]:
+                lines += ["", *_requirements(required)]
+            for table in found[part].get("tables", ()):
+                lines += ["", *_table(table["columns"], table["rows"])]
     text = "\n".join(lines) + "\n"
     (folder / "figures.md").write_text(text)
     print(text)
     return 0 if all(line["holds"] for part in found.values() for line in part["requirements"]) else 1
 
 
-def _table_of(requirements: Sequence[Figures]) -> list[str]:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -> list[str]:
+    """Markdown of figures of which nothing is required; empty where there is none."""
+    numeric = [all(not isinstance(row[place], str) for row in rows) for place in range(len(columns))]
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---:' if is_number else '---' for is_number in numeric)} |"]
+    for row in rows:
+        cells = (
+            "" if cell is None else cell if isinstance(cell, str) else f"{cell:,.{_decimals(cell)}f}" for cell in row
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _decimals(value: float) -> int:
+    """Three digits say enough of a figure that differs from run to run."""
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+
+
+def _requirements(requirements: Sequence[Figures]) -> list[str]:
     lines = ["| | value | interval | required | holds |", "| --- | ---: | --- | --- | --- |"]
     for line in requirements:
         low, high = line["interval"] or (None, None)

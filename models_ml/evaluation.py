@@ -271,9 +271,28 @@ def judge(
         )
         values[asked], content_values[asked], items[asked] = part.values, part.content_values, part.items
         return Judgement(values, content_values, items, only)
+    people = split.train.take(task.people)
+    columns = split.train.domain_range(task.domain)
+    items = _lists(model, fallback, people, columns, max(cutoffs), task.excluded)
+    most = min(content_people, len(task.people))
+    sample = np.unique(np.linspace(0, len(task.people) - 1, most).astype(np.int64))
+    return judge_lists(items, split, task, cutoffs, sample=sample)
+
+
+def judge_lists(
+    items: NDArray[np.int32], split: Split, task: EvaluationTask, cutoffs: Sequence[int], *, sample: NDArray[np.int64]
+) -> Judgement:
+    """Measures lists against the held-out part, wherever they come from.
+
+    Args:
+        items: Lists of the people of the task, -1 for an empty place, shape (people, largest cutoff).
+        split: Where the task is from.
+        task: Who is asked for what.
+        cutoffs: Lengths at which the lists are judged, ascending.
+        sample: Positions in the task of the people whose lists are measured by content, ascending.
+    """
     train = split.train
     people = train.take(task.people)
-    items = _lists(model, fallback, people, train.domain_range(task.domain), max(cutoffs), task.excluded)
     hits = metrics.hit_matrix(items, task.relevant)
     relevant = np.diff(task.relevant.indptr)
     item_people = np.bincount(train.indices, minlength=train.shape[1])
@@ -292,8 +311,7 @@ def judge(
         }
         values[:, :, position] = np.column_stack([measured[name] for name in PERSON_METRICS])
     content_values = np.full((len(task.people), len(CONTENT_METRICS)), np.nan)
-    if train.content is not None and content_people and len(task.people):
-        sample = np.unique(np.linspace(0, len(task.people) - 1, content_people).astype(np.int64))
+    if train.content is not None and len(sample):
         own = people.take(sample)
         history = own.where(own.domain_mask(task.domain))
         content_values[sample] = _content_values(items[sample], history, train.content, cutoffs[0])
@@ -419,51 +437,71 @@ def comparison_rows(
         task: The task.
         config: Parameters; the cutoffs are those of the judgements.
     """
-    places = [(metric, cutoff) for metric in PERSON_METRICS for cutoff in config.cutoffs]
     rows: list[dict[str, object]] = []
-    for segment, members in task.segments.items():
-        name = champions.get(segment)
-        others = [other for other, judgement in judgements.items() if other != name and judgement.covers(segment)]
-        users = int(members.sum())
-        if name is None or not others or not users:
-            continue
-        own = judgements[name].values[members].reshape(users, 1, -1)
-        theirs = np.stack([judgements[other].values[members].reshape(users, -1) for other in others], axis=1)
-        found = paired_difference(
-            np.broadcast_to(own, theirs.shape).reshape(users, -1),
-            theirs.reshape(users, -1),
-            draws=config.draws,
-            level=config.level,
-            seed=config.seed,
-        )
-        shape = (len(others), len(places))
-        value, low, high, p_value = (
-            part.reshape(shape) for part in (found.value, found.low, found.high, found.p_value)
-        )
-        p_holm = holm(p_value)
-        own_mean, their_mean = own[:, 0].mean(axis=0), theirs.mean(axis=0)
-        rows.extend(
-            {
-                "model": name,
-                "baseline": other,
-                "target_domain": task.domain,
-                "segment": segment,
-                "metric": metric,
-                "cutoff": cutoff,
-                "model_value": float(own_mean[column]),
-                "baseline_value": float(their_mean[row, column]),
-                "difference": float(value[row, column]),
-                "ci_low": float(low[row, column]),
-                "ci_high": float(high[row, column]),
-                "users": users,
-                "split": task.splits[segment],
-                "p_value": float(p_value[row, column]),
-                "p_holm": float(p_holm[row, column]),
-            }
-            for row, other in enumerate(others)
-            for column, (metric, cutoff) in enumerate(places)
-        )
+    for segment in task.segments:
+        if (name := champions.get(segment)) is not None:
+            others = [other for other, judgement in judgements.items() if other != name and judgement.covers(segment)]
+            rows.extend(paired_rows(name, others, judgements, task, segment, config))
     return rows
+
+
+def paired_rows(
+    name: str,
+    others: Sequence[str],
+    judgements: Mapping[str, Judgement],
+    task: EvaluationTask,
+    segment: str,
+    config: EvaluationConfig,
+) -> list[dict[str, object]]:
+    """Rows of `COMPARISON_SCHEMA` for one model less each of some others in one segment; none for a segment without people.
+
+    Args:
+        name: The one.
+        others: The others, among which `p_holm` is adjusted.
+        judgements: What each model reached on the task.
+        task: The task.
+        segment: A segment of the task, which all of them have served.
+        config: Parameters; the cutoffs are those of the judgements.
+    """
+    members = task.segments[segment]
+    users = int(members.sum())
+    if not others or not users:
+        return []
+    places = [(metric, cutoff) for metric in PERSON_METRICS for cutoff in config.cutoffs]
+    own = judgements[name].values[members].reshape(users, 1, -1)
+    theirs = np.stack([judgements[other].values[members].reshape(users, -1) for other in others], axis=1)
+    found = paired_difference(
+        np.broadcast_to(own, theirs.shape).reshape(users, -1),
+        theirs.reshape(users, -1),
+        draws=config.draws,
+        level=config.level,
+        seed=config.seed,
+    )
+    shape = (len(others), len(places))
+    value, low, high, p_value = (part.reshape(shape) for part in (found.value, found.low, found.high, found.p_value))
+    p_holm = holm(p_value)
+    own_mean, their_mean = own[:, 0].mean(axis=0), theirs.mean(axis=0)
+    return [
+        {
+            "model": name,
+            "baseline": other,
+            "target_domain": task.domain,
+            "segment": segment,
+            "metric": metric,
+            "cutoff": cutoff,
+            "model_value": float(own_mean[column]),
+            "baseline_value": float(their_mean[row, column]),
+            "difference": float(value[row, column]),
+            "ci_low": float(low[row, column]),
+            "ci_high": float(high[row, column]),
+            "users": users,
+            "split": task.splits[segment],
+            "p_value": float(p_value[row, column]),
+            "p_holm": float(p_holm[row, column]),
+        }
+        for row, other in enumerate(others)
+        for column, (metric, cutoff) in enumerate(places)
+    ]
 
 
 def _flat(judgement: Judgement, members: NDArray[np.bool_]) -> NDArray[np.float64]:

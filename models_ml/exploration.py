@@ -2,7 +2,7 @@
 
 Holds the randomised logging policy: which items are explored, which places they get, and the probability of each. It is what
 makes it possible to learn about new items, and to judge another policy from what people did with these lists. What people may
-not see is decided by the caller and by `rules`.
+not see is decided by the caller and by `rules`, which model says what suits a person by `selection`.
 """
 
 import dataclasses
@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
+from models_ml.model import Recommender
+from models_ml.popularity import PopularityModel
 from models_ml.retrieval import BLOCK_BYTES
 from models_ml.rules import EXPLORATION, NO_ORIGIN, NO_RULE, Caps, Ranked
+
+# Standard deviations beyond which a score says no more about what suits a person.
+_FARTHEST = 3.0
+# Scores that differ by no more than rounding do not differ.
+_NO_SPREAD = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,8 @@ class ExplorationConfig:
         most_items: Largest number of items explored; which ones, where there are more, changes with the seed.
         favour: How much the least known are favoured in the draw, >= 0: the weight of an item is (1 + people)^-favour. 0 draws
             all alike, which reaches more of a catalogue; 1 gives new items the most.
+        fit: How much items that suit the person are favoured in the draw, >= 0, where a model says what does: the weight is
+            multiplied by exp(fit x z), with z the standardised score; 0 draws without regard to the person.
         seed: Another seed is another draw of everything.
     """
 
@@ -37,6 +46,7 @@ class ExplorationConfig:
     most_interactions: int = 5
     most_items: int = 1000
     favour: float = 1.0
+    fit: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,6 +59,8 @@ class ExplorationConfig:
             )
         if not 0 <= self.favour < np.inf:
             raise ValueError(f"favour must be at least 0 and finite, got {self.favour}")
+        if not 0 <= self.fit < np.inf:
+            raise ValueError(f"fit must be at least 0 and finite, got {self.fit}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +83,11 @@ class ExplorationCandidates:
 
 
 def exploration_candidates(
-    interactions: Interactions, columns: range, config: ExplorationConfig
+    interactions: Interactions,
+    columns: range,
+    config: ExplorationConfig,
+    *,
+    excluded: NDArray[np.bool_] | None = None,
 ) -> ExplorationCandidates:
     """The items of a range that few people have had to do with, with the weight (1 + people)^-favour.
 
@@ -79,9 +95,13 @@ def exploration_candidates(
         interactions: What people did; an item of the index that nobody knows has weight 1.
         columns: Range of items to choose from.
         config: Parameters. Where more than `most_items` qualify, those with the smallest keyed hash of their item key stay.
+        excluded: Items that are left out, as if they were not there, shape (items,); none by default.
     """
     known = np.bincount(interactions.indices, minlength=interactions.shape[1])[columns.start : columns.stop]
-    few = columns.start + np.flatnonzero(known <= config.most_interactions)
+    may = known <= config.most_interactions
+    if excluded is not None:
+        may &= ~excluded[columns.start : columns.stop]
+    few = columns.start + np.flatnonzero(may)
     if len(few) > config.most_items:
         drawn = _hashes(interactions.item_keys.take(pa.array(few)), f"candidates:{config.seed}")
         few = np.sort(few[np.argsort(drawn, kind="stable")[: config.most_items]])
@@ -95,6 +115,7 @@ def explore(
     candidates: ExplorationCandidates,
     config: ExplorationConfig,
     *,
+    suits: Recommender | None = None,
     forbidden: NDArray[np.bool_] | None = None,
     caps: Caps | None = None,
     block_bytes: int = BLOCK_BYTES,
@@ -121,6 +142,7 @@ def explore(
         people: The same people, for their keys and for what they have consumed.
         candidates: What may be explored.
         config: Parameters.
+        suits: Says by its scores which candidates suit a person (see `suited`); without it, all are drawn alike.
         forbidden: Candidates that a person may not see for other reasons, shape (people, candidates).
         caps: Groups of which the lists of the same people hold a limited number.
         block_bytes: Memory for the weights and the counts of groups of one block of people.
@@ -154,13 +176,55 @@ def explore(
             Ranked(*(getattr(ranked, field.name)[block] for field in dataclasses.fields(Ranked))),
             Ranked(*(getattr(shown, field.name)[block] for field in dataclasses.fields(Ranked))),
             propensity[block],
-            np.where(free, candidates.weights, 0.0),
+            np.where(free, candidates.weights * suited(suits, part, candidates, config.fit), 0.0),
             candidates.items,
             streams[block],
             config,
             quota,
         )
     return shown, propensity
+
+
+def suited(
+    model: Recommender | None,
+    people: Interactions,
+    candidates: ExplorationCandidates,
+    fit: float,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> NDArray[np.float64]:
+    """What the weights of candidates are multiplied by for each person: exp(fit x z).
+
+    z is the model's score standardised over the candidates that it can score for the person, bounded by -3 and 3, so that
+    nothing is all but ruled out and no propensity gets too small to weigh by. It is rounded, so that it does not depend on
+    who else is scored at the same time. A candidate without a score has z = 0, the mean.
+
+    Args:
+        model: Scores the candidates; None, and popularity, which says the same for everyone, favour none.
+        people: Who they are to suit.
+        candidates: What may be explored, all of one domain.
+        fit: How much they are favoured, >= 0.
+        block_bytes: Memory for the scores of a block of people.
+
+    Returns:
+        Positive factors that broadcast to shape (people, candidates).
+    """
+    if model is None or isinstance(model, PopularityModel) or not fit or not len(candidates.items):
+        return np.ones((1, 1))
+    columns = people.domain_range(people.domains[people.item_domain[candidates.items[0]]])
+    scores = np.empty((people.shape[0], len(candidates.items)), dtype=np.float64)
+    rows = max(1, block_bytes // (4 * len(columns)))
+    for start in range(0, people.shape[0], rows):
+        block = np.arange(start, min(start + rows, people.shape[0]))
+        scores[block] = model.scores(people.take(block), columns)[:, candidates.items - columns.start]
+    known = np.isfinite(scores)
+    number = np.maximum(1, known.sum(axis=1, keepdims=True))
+    centred = np.where(known, scores, 0.0)
+    centred = np.where(known, centred - centred.sum(axis=1, keepdims=True) / number, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / number)
+    z = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > _NO_SPREAD)
+    factors: NDArray[np.float64] = np.exp(fit * np.round(np.clip(z, -_FARTHEST, _FARTHEST), 3))
+    return factors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

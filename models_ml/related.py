@@ -1,21 +1,21 @@
 """Lists of items related to an item, within and across domains.
 
-Holds the neighbours by the angle between item factors of a model of all items: films for a film, contents for a film, and so on.
-Cosine, because the length of a factor mostly says how popular the item is.
+Holds the rows that are published: films for a film, contents for a film, and so on, by the model that was chosen for each. What
+neighbours are, and how models are judged by them, is in `relating`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
-from models_ml.cold_items import ColdItemsModel
 from models_ml.costs import Ledger
-from models_ml.factors import FactorModel
 from models_ml.interactions import Interactions
-from models_ml.retrieval import NO_ITEM, TopK, top_k_by_factors, top_k_by_order
+from models_ml.popularity import PopularityModel
+from models_ml.relating import RELATING_SEGMENTS, Relater, popular_relater, related_lists, relater
+from models_ml.retrieval import NO_ITEM, TopK
 from models_ml.selection import FittedModels
 
 RELATED_SCHEMA = pa.schema(
@@ -43,41 +43,50 @@ def score_related_items(
     """Related items on every target for every item.
 
     Args:
-        models: The fitted models; the one with factors of all items relates them.
+        models: The fitted models, with what was chosen to relate items of each target, within it and from elsewhere.
         interactions: Item index and domains.
         k: Length of the lists.
         block_items: Items in one batch.
-        fill_with_popularity: Whether an item that the model knows nothing about gets the popular items of the
-            target, marked by their strategy, instead of no list.
+        fill_with_popularity: Whether lists that run short, for instance of an item that no model knows anything about, are
+            filled up with the popular items of the target, marked by their strategy.
         ledger: Told what it took to `relate` the items to those of each target.
 
     Yields:
-        Batches of `RELATED_SCHEMA`, by target, then by item, then by rank.
+        Batches of `RELATED_SCHEMA`, by target, then the items of the target and those of others, then by item, then by rank.
     """
-    relating = models.models[models.related] if models.related else None
-    assert relating is None or isinstance(relating, FactorModel | ColdItemsModel), (
-        "only models with factors relate items"
-    )
     ledger = ledger or Ledger()
-    items = interactions.shape[1]
-    directions = np.zeros((items, 1), np.float32) if relating is None else _directions(relating.item_factors)
+    everything = np.arange(interactions.shape[1])
     for domain in interactions.domains:
         columns = interactions.domain_range(domain)
         fallback_version, fallback = models.fallback_for(domain)
-        strategy = (relating.config.name if relating else fallback.config.name, fallback.config.name)
-        version = (models.related or fallback_version, fallback_version)
-        for start in range(0, items, block_items):
-            block = np.arange(start, min(start + block_items, items))
-            itself = _itself(block, items)
-            with ledger.stage(strategy[0], domain, "relate"):
-                lists = top_k_by_factors(directions[block], directions, itself, k, columns=columns)
-                unknown = np.flatnonzero(lists.lengths == 0)
-                if fill_with_popularity and unknown.size:
-                    popular = top_k_by_order(fallback.item_scores, itself[unknown], k, columns=columns)
-                    lists.items[unknown], lists.scores[unknown] = popular.items, popular.scores
-            is_fallback = np.zeros(len(block), dtype=np.int8)
-            is_fallback[unknown] = 1
-            yield _batch(interactions, block, domain, lists, is_fallback, strategy, version)
+        is_here = (everything >= columns.start) & (everything < columns.stop)
+        for segment, items in zip(RELATING_SEGMENTS, (everything[is_here], everything[~is_here]), strict=True):
+            ways = _ways(models, domain, segment)
+            if fill_with_popularity:
+                ways.append(_Way(fallback.config.name, fallback_version, popular_relater(fallback)))
+            for start in range(0, len(items), block_items):
+                block = items[start : start + block_items]
+                with ledger.stage(ways[0].strategy if ways else fallback.config.name, domain, "relate"):
+                    lists, source = related_lists([way.relate for way in ways], block, columns, k)
+                yield _batch(interactions, block, domain, lists, source, ways)
+
+
+class _Way(NamedTuple):
+    """What relates items, and how its rows name it."""
+
+    strategy: str
+    version: str
+    relate: Relater
+
+
+def _ways(models: FittedModels, domain: str, segment: str) -> list[_Way]:
+    """What was chosen to relate items, then what usually does; each once."""
+    ways: dict[str, _Way] = {}
+    for version in (models.served[domain].get(segment), models.related):
+        if version is not None and not isinstance(models.models[version], PopularityModel):
+            model = models.models[version]
+            ways[version] = _Way(model.config.name, version, relater(model))
+    return [*ways.values()]
 
 
 def _batch(
@@ -85,12 +94,11 @@ def _batch(
     block: NDArray[np.int64],
     domain: str,
     lists: TopK,
-    is_fallback: NDArray[np.int8],
-    strategy: tuple[str, str],
-    version: tuple[str, str],
+    source: NDArray[np.int8],
+    ways: Sequence[_Way],
 ) -> pa.RecordBatch:
     rows, ranks = np.nonzero(lists.items != NO_ITEM)
-    source = pa.array(is_fallback[rows])
+    way = pa.array(source[rows, ranks])
     return pa.RecordBatch.from_arrays(
         [
             interactions.item_keys.take(pa.array(block[rows])),
@@ -98,23 +106,8 @@ def _batch(
             pa.array(ranks.astype(np.int32) + 1, pa.int32()),
             interactions.item_keys.take(pa.array(lists.items[rows, ranks])),
             pa.array(lists.scores[rows, ranks].astype(np.float64), pa.float64()),
-            pa.array(strategy, pa.string()).take(source),
-            pa.array(version, pa.string()).take(source),
+            pa.array([one.strategy for one in ways], pa.string()).take(way),
+            pa.array([one.version for one in ways], pa.string()).take(way),
         ],
         schema=RELATED_SCHEMA,
     )
-
-
-def _directions(item_factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Factors of length 1, and of length 0 where there is none."""
-    lengths = np.linalg.norm(item_factors, axis=1, keepdims=True)
-    directions: NDArray[np.float32] = np.divide(
-        item_factors, lengths, out=np.zeros_like(item_factors), where=lengths > 0
-    )
-    return directions
-
-
-def _itself(items: NDArray[np.integer], width: int) -> csr_matrix:
-    """Mask that hides each item from its own list."""
-    queries = len(items)
-    return csr_matrix((np.ones(queries, dtype=np.bool_), items, np.arange(queries + 1)), shape=(queries, width))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models_ml.blend import BlendModel
 from models_ml.costs import Ledger
 from models_ml.diversity import NO_PLACE
-from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
+from models_ml.evaluation import COLD_ITEM, SERVING_SEGMENTS, serving_segments
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
 from models_ml.interactions import Interactions
 from models_ml.metrics import hit_matrix
@@ -214,6 +214,7 @@ class ListMaker:
                     people,
                     explored,
                     self.config.exploration,
+                    suits=self.models.model_for(domain, COLD_ITEM)[1] if is_profiled else None,
                     forbidden=rules.forbidden(people, explored.items),
                     caps=rules.caps(people, explored.items),
                 )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from models_ml.evaluation import SEGMENTS, EvaluationConfig, EvaluationTask, judge
+from models_ml.evaluation import COLD_ITEM, SEGMENTS, EvaluationConfig, EvaluationTask, judge
 from models_ml.interactions import Interactions
 from models_ml.metrics import PERSON_METRICS
 from models_ml.model import ModelConfig, Recommender
@@ -105,11 +105,27 @@ class Trial:
 
 
 class Validation:
-    """An inner split with its tasks, on which configurations are tried and remembered."""
+    """An inner split with its tasks, on which configurations are tried and remembered.
 
-    def __init__(self, split: Split, tasks: Mapping[str, EvaluationTask], evaluation: EvaluationConfig, cutoff: int):
+    Args:
+        split: The inner split.
+        tasks: What is asked for of known items on each target.
+        evaluation: How models are judged.
+        cutoff: Cutoff of the NDCG that decides.
+        new_items: What is asked for of items that nobody has in training, on the targets where that is judged.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        tasks: Mapping[str, EvaluationTask],
+        evaluation: EvaluationConfig,
+        cutoff: int,
+        new_items: Mapping[str, EvaluationTask] | None = None,
+    ):
         self.split = split
         self.tasks = tasks
+        self.new_items = new_items or {}
         self.evaluation = evaluation
         self.cutoff = cutoff
         self.fallbacks: dict[str, PopularityModel] = {}
@@ -128,6 +144,14 @@ class Validation:
                 members = people[domain][task.segments[segment]]
                 scores[domain, segment] = float(members.mean()) if members.size else float("nan")
         return Trial(model.config, scores, people, model=model)
+
+    def on_new_items(self, trial: Trial, domain: str) -> Trial:
+        """The same trial with the figures of its model for new items only, as it would be served on a target."""
+        assert trial.model is not None
+        task, fallback = self.new_items[domain], self.fallbacks[domain]
+        judgement = judge(trial.model, fallback, self.split, task, (self.cutoff,))
+        people = judgement.values[:, PERSON_METRICS.index("ndcg"), 0]
+        return dataclasses.replace(trial, scores={(domain, COLD_ITEM): float(people.mean())}, people={domain: people})
 
     def record(self, name: str, trials: Sequence[Trial], chosen: Trial, domains: Sequence[str]) -> None:
         """Notes all trials of one search."""

@@ -7,6 +7,7 @@ and choice, the evaluation of all candidates on the test part, and the fit of th
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from models_ml.bootstrap import paired_difference
 from models_ml.candidates import Candidate, candidates_for
 from models_ml.costs import Ledger
 from models_ml.evaluation import (
+    COLD_ITEM,
     COMPARISON_SCHEMA,
     EVALUATION_SCHEMA,
     SERVING_SEGMENTS,
@@ -32,22 +34,38 @@ from models_ml.evaluation import (
     evaluation_rows,
     evaluation_task,
     judge,
+    paired_rows,
     serving_segments,
 )
+from models_ml.exploration import ExplorationConfig
+from models_ml.explored import judge_explored
 from models_ml.interactions import Interactions
+from models_ml.metrics import PERSON_METRICS
 from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, model_version
 from models_ml.popularity import PopularityConfig, PopularityModel, fit_popularity
 from models_ml.registry import config_from_json, fit_model, model_from_arrays
+from models_ml.relating import (
+    ITEM_TO_ITEM,
+    RELATING,
+    RELATING_SEGMENTS,
+    Relater,
+    judge_relating,
+    popular_relater,
+    relater,
+    relating_task,
+)
 from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, finished, search
 from models_ml.split import Split, SplitConfig, split_interactions
 
 BASELINE = "popularity"
 # What may fill up lists.
 FALLBACKS = (BASELINE, "recent_popularity")
-# The model that relates items, the first that there is: with content, items that nobody knows have neighbours too.
-RELATING = ("als_content", "als_joint")
+# What can tell whom an item suits that nobody has had to do with: it knows what items are about.
+KNOWING_NEW_ITEMS = ("content", "als_content")
 SERVED = "served"
 """Name of the mix of champions in the evaluation: everybody's list as they get it, before rules and exploration."""
+SERVED_EXPLORED = "served_with_exploration"
+"""Name of the same lists with a share of their places explored; there is none where nothing is explored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +85,8 @@ class SelectionConfig:
         global_time: Whether the champions and popularity are also judged on a split at one point in time.
         choose_as_of: Whether they are chosen anew for that, on what had happened by then, instead of only fitted anew. It
             takes a second search.
+        exploration: What share of the places of the served lists is explored, to judge what it costs and brings; it decides
+            nothing.
     """
 
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
@@ -78,6 +98,7 @@ class SelectionConfig:
     blend_members: int = 4
     global_time: bool = True
     choose_as_of: bool = False
+    exploration: ExplorationConfig = dataclasses.field(default_factory=ExplorationConfig)
 
     def tries(self, name: str) -> bool:
         """Whether a candidate is tried."""
@@ -94,7 +115,8 @@ class Selection:
 
     Attributes:
         configs: For each target the configuration of every candidate.
-        champions: For each target the name of the champion of every serving segment.
+        champions: For each target the name of the champion of every serving segment, of new items (`cold_item`) and of items
+            for an item (`RELATING_SEGMENTS`).
         fallbacks: For each target the popularity that fills up lists.
         search: All trials on the inner split, `SEARCH_SCHEMA`.
         evaluation: All candidates on the test part, `EVALUATION_SCHEMA`.
@@ -193,11 +215,11 @@ def select_models(
     version = partial(model_version, interactions_fingerprint=fingerprint, code=code)
     outer = split_interactions(interactions, config.split)
     choice, records = _choose(outer, config, ledger, known or {})
-    judged = _judge_split(outer, choice, version, config.evaluation, ledger, only_served=False)
+    judged = _judge_split(outer, choice, version, config, ledger, only_served=False)
     if config.global_time:
         at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
         then = _choose(at_once, config, ledger, {})[0] if config.choose_as_of else choice
-        judged = judged.with_more(_judge_split(at_once, then, version, config.evaluation, ledger, only_served=True))
+        judged = judged.with_more(_judge_split(at_once, then, version, config, ledger, only_served=True))
     return Selection(
         configs=choice.configs,
         champions=choice.champions,
@@ -253,7 +275,8 @@ def validation_of(outer: Split, config: SelectionConfig) -> Validation:
     inner = dataclasses.replace(inner, hidden_items=inner.hidden_items | outer.hidden_items)
     capped = dataclasses.replace(config.evaluation, max_people=config.search.max_people, seed=config.search.seed)
     tasks = {domain: evaluation_task(inner, domain, capped) for domain in training.domains}
-    return Validation(inner, tasks, config.evaluation, config.search.cutoff)
+    new_items = {domain: cold_item_task(inner, domain, capped) for domain in training.domains}
+    return Validation(inner, tasks, config.evaluation, config.search.cutoff, new_items)
 
 
 def search_candidates(
@@ -371,9 +394,11 @@ def choose_champions(
     fallbacks: Mapping[str, str],
     config: SelectionConfig,
 ) -> dict[str, dict[str, str]]:
-    """The champion of each target and serving segment.
+    """The champion of each target and serving segment, of its new items, and of its items for an item.
 
     A segment with too few people to choose by takes over a champion: `few` that of `warm`, the others what fills up lists.
+    The champion of new items (`cold_item`) serves nobody by itself: it says whom they suit where places are explored. What
+    relates items is the first of `RELATING`, unless another one is better beyond doubt.
     """
     champions: dict[str, dict[str, str]] = {}
     for domain, found in trials.items():
@@ -383,8 +408,59 @@ def choose_champions(
                 own[segment] = _champion(validation, found, domain, segment, config)
             else:
                 own[segment] = own["warm"] if segment == "few" else fallbacks[domain]
+        own[COLD_ITEM] = _champion_of_new_items(validation, found, domain, fallbacks[domain], config)
+        for segment in RELATING_SEGMENTS:
+            own[segment] = _relating_champion(validation, found, domain, segment, fallbacks[domain], config)
         champions[domain] = own
     return champions
+
+
+def _champion_of_new_items(
+    validation: Validation, found: Mapping[str, Trial], domain: str, fallback: str, config: SelectionConfig
+) -> str:
+    """Name of the candidate that finds new items for people best, beyond doubt; else of what fills up lists."""
+    task = validation.new_items.get(domain)
+    if task is None or len(task.people) < max(1, config.min_people):
+        return fallback
+    names = [name for name in KNOWING_NEW_ITEMS if name in found and found[name].model is not None]
+    judged = {name: validation.on_new_items(found[name], domain) for name in (BASELINE, *names)}
+    everyone = np.ones(len(task.people), dtype=np.bool_)
+    able = [name for name in names if _beats(judged[name], judged[BASELINE], domain, everyone, config.evaluation)]
+    return max(able, key=lambda name: judged[name].scores[domain, COLD_ITEM], default=fallback)
+
+
+def _relating_champion(
+    validation: Validation,
+    found: Mapping[str, Trial],
+    domain: str,
+    segment: str,
+    fallback: str,
+    config: SelectionConfig,
+) -> str:
+    """Name of the model with the best neighbours of those that are better than the usual one beyond doubt; else of that one."""
+    models = {name: trial.model for name in RELATING if (trial := found.get(name)) and trial.model is not None}
+    usual = next(iter(models), fallback)
+    asked = relating_task(validation.split, domain, segment, config.evaluation)
+    if len(models) < 2 or len(asked.task.people) < max(1, config.min_people):
+        return usual
+    everyone = np.ones(len(asked.task.people), dtype=np.bool_)
+    trials: dict[str, Trial] = {}
+    for name, ways in _ways_to_relate(models, validation.fallbacks[domain], asked.task.excluded).items():
+        values = judge_relating(ways, validation.split, asked, (config.search.cutoff,)).values
+        ndcg = values[:, PERSON_METRICS.index("ndcg"), 0]
+        trials[name] = Trial(found[name].config, {(domain, segment): float(ndcg.mean())}, {domain: ndcg})
+    able = [name for name in models if _beats(trials[name], trials[usual], domain, everyone, config.evaluation)]
+    return max(able, key=lambda name: trials[name].scores[domain, segment], default=usual)
+
+
+def _ways_to_relate(
+    models: Mapping[str, Recommender], fallback: PopularityModel, hidden: NDArray[np.bool_]
+) -> dict[str, list[Relater]]:
+    """For each model, as it would be published: itself, the first of them, and popular items."""
+    relaters = {name: relater(model, hidden) for name, model in models.items()}
+    usual = next(iter(relaters.values()), None)
+    rest = [popular_relater(fallback)]
+    return {name: [own, *([] if own is usual or usual is None else [usual]), *rest] for name, own in relaters.items()}
 
 
 def _fallback(validation: Validation, found: Mapping[str, Trial], domain: str, config: SelectionConfig) -> str:
@@ -462,12 +538,13 @@ def _judge_split(
     split: Split,
     choice: _Choice,
     version: Callable[[ModelConfig], str],
-    evaluation: EvaluationConfig,
+    config: SelectionConfig,
     ledger: Ledger,
     *,
     only_served: bool,
 ) -> _Judged:
     """Fits on the training part and judges on the held-out one."""
+    evaluation, exploration = config.evaluation, config.exploration
     fits = Fits(split.train)
     judged = _Judged([], [], {})
     for domain, configs in choice.configs.items():
@@ -476,25 +553,26 @@ def _judge_split(
         if not any(len(task.people) for task in tasks):
             continue
         champions, fallback_name = choice.champions[domain], choice.fallbacks[domain]
-        wanted = {BASELINE, fallback_name, *champions.values()} if only_served else {*configs}
+        shown = {champions[segment] for segment in (*SERVING_SEGMENTS, COLD_ITEM)}
+        wanted = {BASELINE, fallback_name, *shown} if only_served else {*configs}
         judgements: tuple[dict[str, Judgement], ...] = ({}, {})
         versions: dict[str, str] = {}
         # The popularity that fills up is fitted first.
         for name in sorted((name for name in configs if name in wanted), key=lambda name: name != fallback_name):
-            config = configs[name]
-            if config not in fits:
+            model = configs[name]
+            if model not in fits:
                 with ledger.stage(name, domain, "fit"):
-                    fits.fit(config)
+                    fits.fit(model)
             fallback = fits.fit(configs[fallback_name])
             assert isinstance(fallback, PopularityModel)
             with ledger.stage(name, domain, "evaluate"):
                 # A blend is for one segment, and for those that take over its champion.
-                own = config.segment if isinstance(config, BlendConfig) else None
+                own = model.segment if isinstance(model, BlendConfig) else None
                 served = None if own is None else (own, *(part for part in champions if champions[part] == name))
                 for task, found in zip(tasks, judgements, strict=True):
                     if len(task.people):
                         found[name] = judge(
-                            fits.fit(config),
+                            fits.fit(model),
                             fallback,
                             split,
                             task,
@@ -502,17 +580,58 @@ def _judge_split(
                             content_people=evaluation.content_people,
                             only=served,
                         )
-            versions[name] = version(config)
-        versions[SERVED] = _version_of_mix([versions[name] for name in champions.values()])
+            versions[name] = version(model)
+        versions[SERVED] = _version_of_mix(SERVED, [versions[champions[segment]] for segment in SERVING_SEGMENTS])
+        drawn = json.dumps(dataclasses.asdict(exploration), sort_keys=True)
+        suits = champions[COLD_ITEM]
+        versions[SERVED_EXPLORED] = _version_of_mix(SERVED_EXPLORED, [versions[SERVED], versions[suits], drawn])
         for task, found in zip(tasks, judgements, strict=True):
             if not found:
                 continue
             found = {name: found[name] for name in configs if name in found}
             judged.comparison.extend(comparison_rows(champions, found, task, evaluation))
-            # Not compared with: in the segment of a champion, what is served is the champion.
+            # Champions are not compared with it: in the segment of a champion, what is served is the champion.
             found[SERVED] = _served(found, champions, serving_segments(split.train.take(task.people), domain))
+            if exploration.share:
+                with ledger.stage("exploration", domain, "evaluate"):
+                    found[SERVED_EXPLORED] = judge_explored(
+                        found[SERVED], split, task, evaluation.cutoffs, exploration, fits.fit(configs[suits])
+                    )
+                for segment in task.segments:
+                    judged.comparison.extend(paired_rows(SERVED_EXPLORED, [SERVED], found, task, segment, evaluation))
             judged.evaluation.extend(evaluation_rows(found, versions, task, champions, evaluation))
+        if not only_served:
+            with ledger.stage(ITEM_TO_ITEM, domain, "evaluate"):
+                judged = judged.with_more(_judge_related(split, domain, choice, fits, versions, evaluation))
     return judged
+
+
+def _judge_related(
+    split: Split,
+    domain: str,
+    choice: _Choice,
+    fits: Fits,
+    versions: Mapping[str, str],
+    evaluation: EvaluationConfig,
+) -> _Judged:
+    """Judges everything that may relate items, and popular items in their place."""
+    configs, champions = choice.configs[domain], choice.champions[domain]
+    fallback = fits.fit(configs[choice.fallbacks[domain]])
+    assert isinstance(fallback, PopularityModel)
+    models = {name: fits.fit(configs[name]) for name in RELATING if name in configs}
+    popular = fits.fit(configs[BASELINE])
+    assert isinstance(popular, PopularityModel)
+    found = _Judged([], [], {})
+    for segment in RELATING_SEGMENTS:
+        asked = relating_task(split, domain, segment, evaluation)
+        if not len(asked.task.people):
+            continue
+        ways = {BASELINE: [popular_relater(popular)], **_ways_to_relate(models, fallback, asked.task.excluded)}
+        judged = {name: judge_relating(own, split, asked, evaluation.cutoffs) for name, own in ways.items()}
+        found.evaluation.extend(evaluation_rows(judged, versions, asked.task, champions, evaluation))
+        if champions[segment] in judged:
+            found.comparison.extend(comparison_rows(champions, judged, asked.task, evaluation))
+    return found
 
 
 def _served(judgements: Mapping[str, Judgement], champions: Mapping[str, str], segment: NDArray[np.int8]) -> Judgement:
@@ -527,8 +646,8 @@ def _served(judgements: Mapping[str, Judgement], champions: Mapping[str, str], s
     return mix
 
 
-def _version_of_mix(versions: Sequence[str]) -> str:
-    return f"{SERVED}-{hashlib.sha256(':'.join(versions).encode()).hexdigest()[:12]}"
+def _version_of_mix(name: str, parts: Sequence[str]) -> str:
+    return f"{name}-{hashlib.sha256(':'.join(parts).encode()).hexdigest()[:12]}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -538,8 +657,9 @@ class FittedModels:
     Attributes:
         item_keys: Item index that all of them share.
         models: Models by version.
-        served: Version by target and segment: the serving segments and `fallback`, which fills up what is left.
-        related: Version of the model with factors that relates items within and across domains; None if there is none.
+        served: Version by target and segment: the serving segments, `cold_item`, which says whom explored items suit, those of
+            items for an item, and `fallback`, which fills up what is left.
+        related: Version of the model that relates items where lists of the chosen one run short; None if there is none.
     """
 
     item_keys: pa.StringArray

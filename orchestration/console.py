@@ -274,6 +274,8 @@ def _figures(outcome: "RunOutcome") -> dict[str, Any]:
             where
                 champion.is_champion and champion.metric = 'ndcg' and champion.cutoff = 10
                 and champion.split <> 'global_time' and champion.users >= 20
+                -- Lists of items for an item are not made to beat popular ones.
+                and champion.segment not in ('item_to_item', 'item_to_item_across')
             order by all
             """
         ).fetchall()

@@ -55,6 +55,7 @@ class Settings:
         exploration_most_interactions: People who have had to do with an item, at most, for little to be known about it.
         exploration_most_items: Most items that are explored on a day.
         exploration_favour: How much the least known are favoured: 0 draws all alike, 1 and more those that fewest people know.
+        exploration_fit: How much those are favoured that suit the person, >= 0; 0 draws without regard to the person.
         candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
             is checked where the protocol is made (`recommendations.steps.selection_config`).
         plan_days: Calendar days that contacts are planned for, from the day after `as_of`, 1 to 60.
@@ -79,6 +80,7 @@ class Settings:
     exploration_most_interactions: int = 5
     exploration_most_items: int = 1000
     exploration_favour: float = 1.0
+    exploration_fit: float = 0.5
     candidates: tuple[str, ...] | None = None
     plan_days: int = 7
     handover_days: int = 1
@@ -105,8 +107,9 @@ class Settings:
             raise SettingsError(
                 f"ZHIYING_EXPLORATION_SHARE: {self.exploration_share} is not at least 0 and less than 1"
             )
-        if not 0 <= self.exploration_favour < math.inf:
-            raise SettingsError(f"ZHIYING_EXPLORATION_FAVOUR: {self.exploration_favour} is not at least 0 and finite")
+        for name in ("exploration_favour", "exploration_fit"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise SettingsError(f"{_PREFIX}{name.upper()}: {value} is not at least 0 and finite")
         if self.exploration_most_interactions < 0:
             raise SettingsError(
                 f"ZHIYING_EXPLORATION_MOST_INTERACTIONS: {self.exploration_most_interactions} is negative"
@@ -175,6 +178,7 @@ class Settings:
             "EXPLORATION_MOST_INTERACTIONS": int,
             "EXPLORATION_MOST_ITEMS": int,
             "EXPLORATION_FAVOUR": float,
+            "EXPLORATION_FIT": float,
             "CANDIDATES": _names,
             "PLAN_DAYS": int,
             "HANDOVER_DAYS": int,
@@ -316,7 +320,7 @@ class Settings:
             "evaluated_people": self.evaluated_people,
             "exploration": {
                 name: getattr(self, f"exploration_{name}")
-                for name in ("share", "first_place", "most_interactions", "most_items", "favour")
+                for name in ("share", "first_place", "most_interactions", "most_items", "favour", "fit")
             },
             "tuned": hashlib.sha256(self.tuned_file.read_bytes()).hexdigest() if self.tuned_file.exists() else None,
             "handover_days": self.handover_days,

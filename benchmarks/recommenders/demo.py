@@ -15,7 +15,6 @@ items, where every new item in a list is a miss by construction, and for all tha
 
 import argparse
 import dataclasses
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.figures import print_found
+from benchmarks.recommenders.warehouse import build_warehouse
 from models_ml.als import ALSConfig
 from models_ml.bootstrap import paired_difference
 from models_ml.cold_items import ColdItemsConfig
@@ -45,19 +45,20 @@ from orchestration.recommendations.steps import collect_interactions, load_inter
 from orchestration.resources.artifacts import ArtifactStore
 from simulation.demo import write_demo_landing
 
-BIN = Path(sys.executable).parent
-STATIONS = ("raw", "seeds", "staging", "snapshots", "intermediate", "core", "features")
-
 PLACES = 10
 LIKED_AT = 3.75
 RARE = 5
 DRAWS = 5
 # Exploration of what at most 20 people know: a little from the fourth place on with the usual weights, for new and rarely seen
 # items; and much of the last three places with all items alike, for the whole catalogue. The same number of explored places
-# costs less further down.
+# costs less further down. ALS with content says what suits a person; what that changes is measured beside.
 SOME = ExplorationConfig(share=0.05, most_interactions=20, most_items=5000)
-LAST_PLACES = dataclasses.replace(SOME, share=0.25, first_place=8, favour=0.0)
+LAST_PLACES = dataclasses.replace(SOME, share=0.25, first_place=8, favour=0.0, fit=0.0)
 EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 25 % from place 8, all items alike": LAST_PLACES}
+BESIDE = {
+    "exploration of 5 %, whoever it suits": dataclasses.replace(SOME, fit=0.0),
+    "exploration of 25 % from place 8, by what suits": dataclasses.replace(LAST_PLACES, fit=SOME.fit),
+}
 # ALS is given its best parameters on another draw, so that it is not beaten for want of tuning.
 WEIGHTINGS: tuple[Weighting, ...] = ("weight", "strength")
 GRID = tuple(
@@ -115,11 +116,7 @@ def read_demo() -> Interactions:
     with tempfile.TemporaryDirectory() as folder:
         landing, home = Path(folder) / "landing", Path(folder) / "home"
         write_demo_landing(landing)
-        selected = " or ".join(f"group:{station}" for station in STATIONS)
-        call = [f"{BIN}/zhiying", "run", "--landing", f"{landing}", "--home", f"{home}", "--select", selected, "--json"]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if not (home / "warehouse/build.duckdb").exists():
-            raise SystemExit(f"zhiying run ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        build_warehouse(landing, home)
         return read_home(home)
 
 
@@ -161,8 +158,9 @@ def draw(interactions: Interactions, base: ALSConfig, seed: int) -> dict[str, di
         for name, model in models.items():
             ranked = lists(split, model, domain)
             measured[domain][name] = judge(split, ranked, domain)
-            for how, config in EXPLORATIONS.items():
-                measured[domain][f"{name}, {how}"] = judge(split, explored(split, ranked, domain, config), domain)
+            for how, config in (EXPLORATIONS | BESIDE).items():
+                shown = explored(split, ranked, domain, config, models["als_content"])
+                measured[domain][f"{name}, {how}"] = judge(split, shown, domain)
     return measured
 
 
@@ -173,10 +171,10 @@ def lists(split: Split, model: Recommender, domain: str) -> Ranked:
     return Ranked.of(served.items, served.scores, np.full(served.items.shape, NO_ORIGIN, dtype=np.int16))
 
 
-def explored(split: Split, ranked: Ranked, domain: str, config: ExplorationConfig) -> Ranked:
-    """The same lists with a share of their places given to items that few people know."""
+def explored(split: Split, ranked: Ranked, domain: str, config: ExplorationConfig, suits: Recommender) -> Ranked:
+    """The same lists with a share of their places given to items that few people know, drawn by what suits the person."""
     candidates = exploration_candidates(split.train, split.train.domain_range(domain), config)
-    return explore(ranked, split.train, candidates, config)[0]
+    return explore(ranked, split.train, candidates, config, suits=suits)[0]
 
 
 def judge(split: Split, ranked: Ranked, domain: str) -> Figures:

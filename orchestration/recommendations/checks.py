@@ -15,6 +15,7 @@ from dagster import (
 )
 
 from models_ml.audiences import near_identical_audiences
+from models_ml.relating import RELATING_SEGMENTS
 from models_ml.selection import BASELINE
 from orchestration.recommendations.steps import load_interactions
 from orchestration.resources.artifacts import ArtifactStore
@@ -34,7 +35,7 @@ def build_recommendation_checks() -> list[AssetChecksDefinition]:
         description=(
             "No champion is worse than popularity on what was held out: fails if the interval of the paired difference in NDCG@10 "
             "lies below zero, warns if it includes zero, in the split at one point in time too. Segments of fewer than 20 people "
-            "are not judged."
+            "are not judged, nor items for an item: popular ones are no answer to what goes with it."
         ),
     )
     def champion_above_popularity(artifacts: ArtifactStore, models: str) -> AssetCheckResult:
@@ -90,6 +91,7 @@ def judge_champions(
         if row["metric"] == metric
         and row["cutoff"] == cutoff
         and row["baseline"] == BASELINE
+        and row["segment"] not in RELATING_SEGMENTS
         and row["users"] >= _FEWEST
     ]
     worse = [row for row in rows if row["ci_high"] < 0]

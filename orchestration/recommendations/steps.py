@@ -124,7 +124,7 @@ order by items.item_key
 
 
 def selection_config(settings: Settings) -> SelectionConfig:
-    """The whole protocol with the settings' seed, size and candidates.
+    """The whole protocol with the settings' seed, size and candidates, and what is explored.
 
     Raises:
         SettingsError: If a candidate is not known.
@@ -137,6 +137,8 @@ def selection_config(settings: Settings) -> SelectionConfig:
         split=replace(SplitConfig(), seed=settings.seed),
         search=replace(SearchConfig(), seed=settings.seed, max_people=settings.evaluated_people),
         evaluation=replace(EvaluationConfig(), seed=settings.seed),
+        # Where nothing is explored, how it would be is no reason to train again.
+        exploration=exploration_config(settings) if settings.exploration_share else ExplorationConfig(),
     )
 
 
@@ -148,6 +150,7 @@ def exploration_config(settings: Settings) -> ExplorationConfig:
         most_interactions=settings.exploration_most_interactions,
         most_items=settings.exploration_most_items,
         favour=settings.exploration_favour,
+        fit=settings.exploration_fit,
         seed=settings.seed,
     )
 

@@ -33,6 +33,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_EXPLORATION_MOST_INTERACTIONS="20",
         ZHIYING_EXPLORATION_MOST_ITEMS="5000",
         ZHIYING_EXPLORATION_FAVOUR="0",
+        ZHIYING_EXPLORATION_FIT="2",
         ZHIYING_PLAN_DAYS="14",
         ZHIYING_HANDOVER_DAYS="2",
         ZHIYING_TASTE_CLUSTERS="8",
@@ -45,7 +46,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.time_zone == "Asia/Shanghai"
     assert settings.list_length == 7
     assert settings.candidates == ("als_joint", "rising")
-    assert exploration_config(settings) == ExplorationConfig(0.25, 8, 20, 5000, 0.0, settings.seed)
+    assert exploration_config(settings) == ExplorationConfig(0.25, 8, 20, 5000, 0.0, 2.0, settings.seed)
     assert (settings.plan_days, settings.handover_days) == (14, 2)
     assert (settings.taste_clusters, settings.taste_min_items) == (8, 10)
     assert settings.as_of == datetime(2026, 1, 31)
@@ -70,6 +71,7 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_EXPLORATION_FAVOUR", "-0.5", "at least 0"),
         ("ZHIYING_EXPLORATION_FAVOUR", "inf", "finite"),
         ("ZHIYING_EXPLORATION_FAVOUR", "nan", "finite"),
+        ("ZHIYING_EXPLORATION_FIT", "-1", "at least 0"),
         ("ZHIYING_PLAN_DAYS", "0", "between 1 and 60"),
         ("ZHIYING_PLAN_DAYS", "61", "between 1 and 60"),
         ("ZHIYING_HANDOVER_DAYS", "0", "between 1 and 60"),
@@ -129,6 +131,7 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
         {"exploration_most_interactions": 20},
         {"exploration_most_items": 5000},
         {"exploration_favour": 0.0},
+        {"exploration_fit": 0.0},
         {"plan_days": 14},
         {"handover_days": 2},
         {"taste_clusters": 8},

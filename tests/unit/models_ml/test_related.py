@@ -17,6 +17,7 @@ from models_ml.cold_items import ColdItemsConfig
 from models_ml.content import item_content_from_arrow
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import fit_model
+from models_ml.relating import RELATING_SEGMENTS
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,11 @@ def test_an_item_that_the_model_knows_nothing_about_gets_marked_popular_items_or
 
 
 def test_without_a_joint_model_related_items_are_the_marked_popular_ones(models, planted):
-    alone = dataclasses.replace(models, related=None)
+    served = {
+        domain: {segment: version for segment, version in own.items() if segment not in RELATING_SEGMENTS}
+        for domain, own in models.served.items()
+    }
+    alone = dataclasses.replace(models, served=served, related=None)
     table = pa.Table.from_batches(score_related_items(alone, planted, k=2))
     assert set(table["strategy"].to_pylist()) <= {"popularity", "recent_popularity"}
     assert table.num_rows == planted.shape[1] * 2 * 2

@@ -265,7 +265,8 @@ def by_time(planted):
 
 def served_by(model, world):
     popular = fit_model(world, PopularityConfig())
-    served = dict.fromkeys(("warm", "few", "cold", "new"), "model") | {"fallback": "popularity"}
+    served = dict.fromkeys(("warm", "few", "cold", "new"), "model")
+    served |= dict.fromkeys(("cold_item", "fallback"), "popularity")
     return FittedModels(
         world.item_keys, {"model": model, "popularity": popular}, dict.fromkeys(world.domains, served), None
     )

@@ -15,6 +15,7 @@ from models_ml.interactions import interactions_from_arrow
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import config_from_json, fit_model
+from models_ml.relating import RELATING_SEGMENTS
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
 from models_ml.selection import SERVED, choose_champions, search_candidates, validation_of
 from models_ml.split import split_interactions
@@ -74,7 +75,8 @@ def test_the_split_at_one_point_in_time_judges_what_is_served_and_popularity(sel
             for row in selection.evaluation.to_pylist()
             if row["split"] == "global_time" and row["target_domain"] == domain
         ]
-        wanted = {"popularity", selection.fallbacks[domain], *selection.champions[domain].values(), SERVED}
+        shown = {name for segment, name in selection.champions[domain].items() if segment not in RELATING_SEGMENTS}
+        wanted = {"popularity", selection.fallbacks[domain], *shown, SERVED}
         assert {row["model"] for row in rows} == wanted
 
 
@@ -327,7 +329,8 @@ def test_a_lead_over_popularity_must_be_beyond_doubt(planted, quick, lead, stric
 def test_a_segment_with_too_few_people_takes_over_a_champion(planted, quick):
     found = select_models(planted, dataclasses.replace(quick, min_people=10_000))
     for domain, champions in found.champions.items():
-        assert set(champions.values()) == {found.fallbacks[domain]}
+        served = {segment: name for segment, name in champions.items() if segment not in RELATING_SEGMENTS}
+        assert set(served.values()) == {found.fallbacks[domain]}
     warm = select_models(planted, dataclasses.replace(quick, min_people=60))
     assert warm.champions["film"]["warm"] in ("als", "als_joint")
     assert warm.champions["film"]["few"] == warm.champions["film"]["warm"]

@@ -34,3 +34,10 @@ def test_a_model_that_there_is_not_is_refused_by_name_with_those_that_there_are(
         SettingsError, match=r"ZHIYING_CANDIDATES: no model is named bert; known are popularity, .*als_joint"
     ):
         selection_config(replace(settings, candidates=("als", "bert")))
+
+
+def test_how_places_would_be_explored_is_part_of_the_protocol_only_where_they_are(settings: Settings) -> None:
+    unexplored = replace(settings, exploration_favour=0.0)
+    assert selection_config(unexplored) == selection_config(settings)
+    explored = selection_config(replace(unexplored, exploration_share=0.2)).exploration
+    assert (explored.share, explored.favour, explored.seed) == (0.2, 0.0, settings.seed)

@@ -50,6 +50,10 @@ UNPROVEN = {"ci_low": -0.1, "ci_high": 0.3}
         ({**WORSE, "users": 20}, False, AssetCheckSeverity.ERROR),
         ({**WORSE, "baseline": "ease"}, True, AssetCheckSeverity.WARN),
         ({**WORSE, "metric": "recall"}, True, AssetCheckSeverity.WARN),
+        # Popular items are no answer to what goes with an item, so what relates items may lie below them.
+        ({**WORSE, "segment": "item_to_item"}, True, AssetCheckSeverity.WARN),
+        ({**WORSE, "segment": "item_to_item_across"}, True, AssetCheckSeverity.WARN),
+        ({**WORSE, "segment": "cold_item"}, False, AssetCheckSeverity.ERROR),
     ],
 )
 def test_a_champion_that_is_worse_than_popularity_blocks_and_one_that_may_be_warns(changed, passed, severity):
