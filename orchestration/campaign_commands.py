@@ -28,7 +28,7 @@ from orchestration.command_line import (
     program,
     settings_of_call,
 )
-from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS, campaign_days
+from orchestration.marketing.campaign_briefs import CHALLENGE_DAYS, MADE_ANEW, campaign_days
 from orchestration.resources.durable import write_whole
 from orchestration.settings import Settings, parse_time
 from orchestration.sql import has_relation
@@ -63,7 +63,7 @@ _READ = {
     "marketing.eligibility": "campaign_key, code, reason",
     "marketing.lift": "scope, scope_value, measure, method, control, treatment, difference, ci_low, ci_high, people_treatment",
     "marketing.plan": "plan_id, as_of, first_date, last_date",
-    "marketing.segment": "segment_key",
+    "marketing.segment": "segment_key, family, people",
 }
 _CHALLENGE = f"challenge_{CHALLENGE_DAYS}d"
 _STATUS_AFTER = {"end": "ended", "pause": "paused", "resume": "approved"}
@@ -393,7 +393,12 @@ def _expect_usable(
     if not row["channel"].strip() or not row["name"].strip():
         raise CallError("--channel and --name must not be empty")
     if row["segment"] is not None:
-        keys = [key for (key,) in connection.execute("select segment_key from marketing.segment").fetchall()]
+        # Of families that are made anew a segment without anybody is gone.
+        known = connection.execute(
+            "select segment_key from marketing.segment where people > 0 or not list_contains(?, family)",
+            [list(MADE_ANEW)],
+        )
+        keys = [key for (key,) in known.fetchall()]
         if row["segment"] not in keys:
             near = difflib.get_close_matches(row["segment"], keys, n=3, cutoff=0.4) or sorted(keys)[:3]
             raise CallError(f"--segment {row['segment']!r} is no segment; near are {', '.join(near)}; or `{_EVERYONE}`")

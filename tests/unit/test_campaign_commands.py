@@ -115,7 +115,9 @@ def home(tmp_path: Path) -> Path:
             """
             create schema marketing;
             create table marketing.campaign_proposal as from proposals;
-            create table marketing.segment as select 'lifecycle:film:active' as segment_key;
+            create table marketing.segment as
+            select unnest(['lifecycle:film:active', 'taste:joined:war', 'taste:joined:gone']) as segment_key,
+                split_part(segment_key, ':', 1) as family, if(segment_key = 'taste:joined:war', 5, 0) as people;
             create table marketing.plan as
             select 'plan-1' as plan_id, timestamp '2026-03-01 12:00:00' as as_of, date '2026-03-02' as first_date,
                 date '2026-03-08' as last_date;
@@ -299,6 +301,7 @@ def test_a_campaign_can_differ_from_its_proposal(home: Path) -> None:
             "ISO 4217",
         ),
         (["--segment", "lifecycle:film:activ"], "near are lifecycle:film:active"),
+        (["--segment", "taste:joined:gone"], "'taste:joined:gone' is no segment; near are taste:joined:war"),
         (["--frequency-cap", "0"], "at least 1"),
         (
             ["--channel", "emial"],

@@ -719,6 +719,21 @@ class TestLimits:
         asked = {row["segment_key"]: row for row in rows(plan, "limit") if row["limit_kind"] == "minimum_reach"}
         assert {key: row["used"] for key, row in asked.items()} == {lapsed: 2, new: 2}
 
+    def test_who_was_contacted_in_one_segment_is_still_asked_for_in_another(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        lapsed, new = "value:joined:lapsed", "lifecycle:film:new"
+        world.people(4)
+        world.person("both", segments=[lapsed, new])
+        world.campaign(
+            "spring", budget=2, cost_per_exposure=1, value_per_conversion=10_000, ends_at=datetime(2026, 3, 2, 23)
+        )
+        hand(world, "earlier", "spring", "both", date(2026, 2, 1), segment_keys=[lapsed], cost=1.0)
+        for segment in (lapsed, new):
+            world.limit("minimum_reach", 1, segment_key=segment)
+        plan = planned(world, tmp_path)
+        assert [row["user_key"] for row in rows(plan, "contact")] == ["both"]
+
     @pytest.mark.parametrize(("holdout", "worth"), [(0.0, 1), (0.5, 1), (0.5, 0)])
     def test_a_minimum_reach_is_handed_over_by_daily_plans_counts_the_contacted_only_and_is_not_begun_anew(
         self, world: SmallWorld, tmp_path: Path, holdout: float, worth: float
