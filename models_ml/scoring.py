@@ -143,7 +143,8 @@ class ListMaker:
         The reason code follows from what speaks for the item: a past item of the target (`because_you_enjoyed`) or of
         another side (`other_side_taste`), shared topics or people (`shared_topics`), a trait of the person
         (`popular_in_segment`), or what the model is (`popular`, `popular_now`, `rising_now`, `popular_then`,
-        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned. Only what
+        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned. Of a
+        blend it follows from the member that speaks for the item (see `BlendModel.explain`). Only what
         the code speaks of stands beside it: past items and their shares with `because_you_enjoyed`, `other_side_taste`,
         `similar_people` and `shared_topics`; topics and people with `shared_topics`, but no mere words; a segment with
         `popular_in_segment`, if it is a country or region.
@@ -234,6 +235,7 @@ class ListMaker:
         for origin in np.unique(lists.origins[lists.origins >= 0]):
             model = self.models.models[self._versions[origin]]
             own = lists.origins == origin
+            parts = model.members if isinstance(model, BlendModel) else (model,)
             usual[own] = REASON_CODES.index(_usual_code(model.config))
             members = np.flatnonzero(own.any(axis=1))
             if not self.config.explain:
@@ -242,8 +244,9 @@ class ListMaker:
             with self._ledger.stage(model.config.name, domain, "explain"):
                 found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
+            spoken = np.array([REASON_CODES.index(_usual_code(part.config)) for part in parts], dtype=np.int8)
+            usual[members] = np.where(own[members], spoken[found.speaker], usual[members])
             # A blend has at most one member of a kind.
-            parts = model.members if isinstance(model, BlendModel) else (model,)
             by_segment = next((part for part in parts if isinstance(part, SegmentPopularityModel)), None)
             if by_segment is not None and len(by_segment.value_texts):
                 texts = by_segment.places[found.trait]
@@ -257,8 +260,7 @@ class ListMaker:
         here = (reasons.items >= columns.start) & (reasons.items < columns.stop)
         # What the other platform says stands alone: its sentence speaks of that platform only.
         reasons = reasons.only(here[:, :, :1] | ~here, _MOST_REASONS)
-        by_others = np.isin(usual, [REASON_CODES.index(code) for code in ("similar_people", "popular_then")])
-        by_items = (reasons.items[:, :, 0] != NO_ITEM) & ~by_others
+        by_items = (reasons.items[:, :, 0] != NO_ITEM) & (usual != REASON_CODES.index("similar_people"))
         codes = np.where(reasons.trait != NO_ITEM, REASON_CODES.index("popular_in_segment"), usual)
         codes[by_items & here[:, :, 0]] = REASON_CODES.index("because_you_enjoyed")
         codes[by_items & ~here[:, :, 0]] = REASON_CODES.index("other_side_taste")
