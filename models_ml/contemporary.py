@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
+from models_ml.blas import BLAS
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array
 from models_ml.popularity import amounts
@@ -132,10 +132,10 @@ class ContemporaryPopularityModel:
         """See `Recommender.scores`."""
         activity, shares = self.activity(people), self.shares[:, columns.start : columns.stop]
         # One BLAS thread, so that the sums do not depend on the number of threads.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with BLAS.limit(limits=1):
             scores: NDArray[np.float32] = activity @ shares
         scores[~activity.any(axis=1)] = -np.inf
-        scores[:, ~shares.any(axis=0)] = -np.inf
+        scores += np.where(shares.any(axis=0), np.float32(0), np.float32(-np.inf))
         return scores
 
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
@@ -201,7 +201,7 @@ def fit_contemporary_popularity(
     counts = np.bincount(when * items + seen.indices, weights=amount, minlength=periods * items).reshape(periods, items)
     distance = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods))) * (period / _DAY)
     overall = counts.sum(axis=0)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with BLAS.limit(limits=1):
         around = np.exp2(-distance / config.half_life_days) @ counts
     for domain in seen.domains:
         columns = seen.domain_range(domain)

@@ -77,6 +77,8 @@ class ItemToItemModel(abc.ABC):
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`."""
         candidates, scorer = self._prepared(columns)
+        if len(candidates) == len(columns):
+            return scorer(self.history(people))
         scores = np.full((people.shape[0], len(columns)), -np.inf, dtype=np.float32)
         scores[:, candidates - columns.start] = scorer(self.history(people))
         return scores

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.blend import BlendModel
+from models_ml.blend import BlendedLists, BlendModel, Parts
 from models_ml.costs import Ledger
 from models_ml.evaluation import SERVING_SEGMENTS, serving_segments
 from models_ml.exploration import ExplorationCandidates, ExplorationConfig, exploration_candidates, explore
@@ -168,7 +168,7 @@ class ListMaker:
         """The lists of one block of people on one target."""
         columns = people.domain_range(domain)
         segments = serving_segments(people, domain)
-        ranked = self._pools(people, segments, domain)
+        ranked, blended = self._pools(people, segments, domain)
         with self._ledger.stage("rules", domain, "apply"):
             reserve = self._reserve(domain)
             lists, report = apply_rules(ranked, people, self.rules, columns, self.config.k, reserve=reserve)
@@ -186,11 +186,17 @@ class ListMaker:
                     forbidden=self.rules.forbidden(people, explored.items),
                     caps=self.rules.caps(people, explored.items),
                 )
-        reasons, codes, named = self._reasons(people, segments, domain, lists)
+        reasons, codes, named = self._reasons(people, segments, domain, lists, blended)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
 
-    def _pools(self, people: Interactions, segments: NDArray[np.int8], domain: str) -> Ranked:
-        """More than is shown, for rules to choose from; the origin is the position of the model's version."""
+    def _pools(
+        self, people: Interactions, segments: NDArray[np.int8], domain: str
+    ) -> tuple[Ranked, dict[int, BlendedLists]]:
+        """More than is shown, for rules to choose from; the origin is the position of the model's version.
+
+        With the lists of each blend, by its origin, for which it need not score again to say why.
+        """
+        blended: dict[int, BlendedLists] = {}
         columns = people.domain_range(domain)
         places = self.config.k * (self.config.pool if self.rules.acting(columns) else 1)
         shape = (people.shape[0], places)
@@ -212,7 +218,13 @@ class ListMaker:
                 served.is_fallback, self._versions.index(fallback_version), self._versions.index(version)
             )
             ranked.origins[members] = np.where(served.lists.items == NO_ITEM, -1, origins)
-        return ranked
+            if isinstance(served.lists, BlendedLists):
+                parts = Parts.nothing(len(served.lists.parts.added), *shape)
+                own = blended.setdefault(
+                    self._versions.index(version), BlendedLists(ranked.items, ranked.scores, parts)
+                )
+                own.parts.set(members, served.lists.parts)
+        return ranked, blended
 
     def _reserve(self, domain: str) -> Ranked:
         """Everything of the target by popularity: what exclusions leave a list short of."""
@@ -224,7 +236,12 @@ class ListMaker:
         return Ranked.of(lists.items, lists.scores, origins.astype(np.int16))
 
     def _reasons(
-        self, people: Interactions, segments: NDArray[np.int8], domain: str, lists: Ranked
+        self,
+        people: Interactions,
+        segments: NDArray[np.int8],
+        domain: str,
+        lists: Ranked,
+        blended: Mapping[int, BlendedLists],
     ) -> tuple[Reasons, NDArray[np.int8], NDArray[np.object_]]:
         """What speaks for each place, its code, and the name of the place whose people do; nothing that is not of the code."""
         columns = people.domain_range(domain)
@@ -242,7 +259,11 @@ class ListMaker:
                 continue
             items = np.where(own[members], lists.items[members], NO_ITEM)
             with self._ledger.stage(model.config.name, domain, "explain"):
-                found = model.explain(people.take(members), items, _MOST_REASONS + 1)
+                if isinstance(model, BlendModel):
+                    ranked = blended[int(origin)].of(members)
+                    found = model.explain(people.take(members), items, _MOST_REASONS + 1, ranked)
+                else:
+                    found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
             spoken = np.array([REASON_CODES.index(_usual_code(part.config)) for part in parts], dtype=np.int8)
             usual[members] = np.where(own[members], spoken[found.speaker], usual[members])

@@ -220,3 +220,29 @@ def test_the_reasons_of_a_person_do_not_depend_on_who_else_is_asked(models, told
             np.testing.assert_allclose(
                 getattr(alone, field.name)[0], getattr(together, field.name)[person], rtol=1e-3, atol=1e-4
             )
+
+
+@pytest.mark.parametrize("calibration", ["score", "reciprocal_rank"])
+def test_lists_know_what_their_reasons_need_in_whatever_order_the_items_come(models, told, calibration):
+    """A second scoring finds the same; an item that was not listed has none but the second."""
+    kinds = ("als", "item_neighbours", "content", "contemporary_popularity", "segment_popularity")
+    model = blend_of(models, kinds, (0.3, 0.2, 0.2, 0.2, 0.1), calibration)
+    people, columns, lists = ranked(model, told, 9, "film", k=9)
+    random = np.random.default_rng(0)
+    items = random.permuted(lists.items, axis=1)[:, :5]
+    unlisted = np.where(items == items[0, 0], NO_ITEM, items)
+    unlisted[0, 0] = next(item for item in columns if item not in lists.items[0])
+    for asked in (lists.items, items, unlisted):
+        for ours, theirs in zip(
+            dataclasses.astuple(model.explain(people, asked, ranked=lists)),
+            dataclasses.astuple(model.explain(people, asked)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_listed_is_not_scored_again_to_say_why(models, told, monkeypatch):
+    model = blend_of(models, ("als", "popularity"))
+    people, _, lists = ranked(model, told, 10, "film")
+    monkeypatch.setattr("models_ml.blend.calibrated", lambda *_: pytest.fail("scored again"))
+    assert (model.explain(people, lists.items, ranked=lists).items != NO_ITEM).any()
