@@ -126,6 +126,8 @@ def selection_config(settings: Settings) -> SelectionConfig:
         split=replace(SplitConfig(), seed=settings.seed),
         search=replace(SearchConfig(), seed=settings.seed, max_people=settings.evaluated_people),
         evaluation=replace(EvaluationConfig(), seed=settings.seed),
+        ease_items=settings.ease_items,
+        choose_as_of=settings.choose_as_of,
     )
 
 

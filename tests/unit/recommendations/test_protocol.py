@@ -34,3 +34,15 @@ def test_a_model_that_there_is_not_is_refused_by_name_with_those_that_there_are(
         SettingsError, match=r"ZHIYING_CANDIDATES: no model is named bert; known are popularity, .*als_joint"
     ):
         selection_config(replace(settings, candidates=("als", "bert")))
+
+
+def test_how_many_items_ease_looks_at_and_whether_the_past_is_chosen_anew_are_settings(settings: Settings) -> None:
+    config = selection_config(settings)
+    assert (config.ease_items, config.choose_as_of) == (3000, False)
+    changed = selection_config(replace(settings, ease_items=70, choose_as_of=True))
+    assert (changed.ease_items, changed.choose_as_of) == (70, True)
+    # Models are addressed by the protocol.
+    assert {key for key, value in changed.to_json().items() if value != config.to_json()[key]} == {
+        "ease_items",
+        "choose_as_of",
+    }
