@@ -16,7 +16,7 @@ import optuna
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.blend import BlendConfig, BlendModel, fit_blend
+from models_ml.blend import BlendConfig, BlendModel, Calibration, fit_blend
 from models_ml.blends import blend_candidates
 from models_ml.bootstrap import paired_difference
 from models_ml.candidates import EASE_ITEMS, Candidate, candidates_for
@@ -65,6 +65,7 @@ class SelectionConfig:
         candidates: Names of the candidates to try; None tries all. Popularity is always tried.
         ease_items: Items with the most people that EASE looks at; see `EASEConfig.max_items`.
         blend_members: Largest number of models in a blend; fewer than 2 makes no blends.
+        blend_calibrations: How the scores of a blend's members are made comparable, at least one; see `blend_candidates`.
         global_time: Whether the champions and popularity are also judged on a split at one point in time.
         choose_as_of: Whether they are chosen anew for that, on what had happened by then, instead of only fitted anew. It
             takes a second search.
@@ -78,6 +79,7 @@ class SelectionConfig:
     candidates: tuple[str, ...] | None = None
     ease_items: int = EASE_ITEMS
     blend_members: int = 4
+    blend_calibrations: tuple[Calibration, ...] = ("score",)
     global_time: bool = True
     choose_as_of: bool = False
 
@@ -233,7 +235,12 @@ def _choose(
     for domain in outer.train.domains:
         with ledger.stage("blend", domain, "search"):
             trials[domain] |= blend_candidates(
-                validation, trials[domain], domain, members=config.blend_members, min_people=config.min_people
+                validation,
+                trials[domain],
+                domain,
+                members=config.blend_members,
+                min_people=config.min_people,
+                calibrations=config.blend_calibrations,
             )
     champions = choose_champions(validation, trials, fallbacks, config)
     configs = {domain: {name: trial.config for name, trial in found.items()} for domain, found in trials.items()}

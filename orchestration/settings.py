@@ -57,6 +57,8 @@ class Settings:
         exploration_favour: How much the least known are favoured: 0 draws all alike, 1 and more those that fewest people know.
         candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
             is checked where the protocol is made (`recommendations.steps.selection_config`).
+        blend_calibrations: How scores of the members of a blend are made comparable, in the order in which they are tried, at
+            least one of `score` and `reciprocal_rank`.
         ease_items: Items with the most people that EASE looks at, at least 1. Fitting takes 12 x ease_items^2 bytes and time in
             proportion to ease_items^3.
         choose_as_of: Whether the judgement at one point in time also chooses parameters and champions anew, on what had happened
@@ -84,6 +86,7 @@ class Settings:
     exploration_most_items: int = 1000
     exploration_favour: float = 1.0
     candidates: tuple[str, ...] | None = None
+    blend_calibrations: tuple[str, ...] = ("score",)
     ease_items: int = 3000
     choose_as_of: bool = False
     plan_days: int = 7
@@ -183,6 +186,7 @@ class Settings:
             "EXPLORATION_MOST_ITEMS": int,
             "EXPLORATION_FAVOUR": float,
             "CANDIDATES": _names,
+            "BLEND_CALIBRATIONS": _names,
             "EASE_ITEMS": int,
             "CHOOSE_AS_OF": _yes_or_no,
             "PLAN_DAYS": int,
@@ -322,6 +326,7 @@ class Settings:
         values = {
             "as_of": None if self.as_of is None else self.as_of.isoformat(),
             "candidates": None if self.candidates is None else sorted(set(self.candidates)),
+            "blend_calibrations": self.blend_calibrations,
             "choose_as_of": self.choose_as_of,
             "ease_items": self.ease_items,
             "evaluated_people": self.evaluated_people,

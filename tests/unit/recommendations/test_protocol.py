@@ -46,3 +46,13 @@ def test_how_many_items_ease_looks_at_and_whether_the_past_is_chosen_anew_are_se
         "ease_items",
         "choose_as_of",
     }
+
+
+def test_a_calibration_that_there_is_not_is_refused_with_those_that_there_are(settings: Settings) -> None:
+    assert selection_config(settings).blend_calibrations == ("score",)
+    both = replace(settings, blend_calibrations=("score", "reciprocal_rank", "score"))
+    assert selection_config(both).blend_calibrations == ("score", "reciprocal_rank")
+    with pytest.raises(
+        SettingsError, match="ZHIYING_BLEND_CALIBRATIONS: rank is none; known are score, reciprocal_rank"
+    ):
+        selection_config(replace(settings, blend_calibrations=("rank",)))
