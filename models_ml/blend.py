@@ -6,8 +6,9 @@ others. Which models are worth blending is decided by whoever fits them.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.interactions import Interactions
+from models_ml.item_to_item import histories, present
 from models_ml.metrics import ndcg
-from models_ml.model import Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array, top_k_by_model
-from models_ml.reasons import Reasons
-from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_of_block
+from models_ml.model import Additive, Arrays, ModelConfig, Recommender, keys_from_array, keys_to_array
+from models_ml.reasons import Contributions, Reasons, name_strongest
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_by_scores, top_k_of_block
 
 Calibration = Literal["score", "reciprocal_rank"]
 # Constant of reciprocal rank fusion: how little the first ranks differ.
@@ -102,68 +104,172 @@ class BlendModel:
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`."""
+        return self._scored(people, columns, lambda position, found: None)
+
+    def _scored(
+        self, people: Interactions, columns: range, note: Callable[[int, "Calibrated"], None]
+    ) -> NDArray[np.float32]:
+        """`scores`; what each member with weight adds, before weights add up to 1, is told with the member's position."""
         total = np.zeros((people.shape[0], len(columns)), dtype=np.float32)
         weights = np.zeros((people.shape[0], 1), dtype=np.float32)
         known = np.zeros(total.shape, dtype=np.bool_)
         consumed = consumed_places(people, columns)
-        for member, weight in zip(self.members, self.config.weights, strict=True):
+        for position, (member, weight) in enumerate(zip(self.members, self.config.weights, strict=True)):
             if weight:
                 scores = member.scores(people, columns)
                 known |= np.isfinite(scores)
-                values, has_say = calibrated(scores, consumed, self.config.calibration)
+                found = calibrated(scores, consumed, self.config.calibration)
+                values = found.values
                 values *= np.float32(weight)
                 total += values
-                weights[has_say] += np.float32(weight)
+                weights[found.has_say] += np.float32(weight)
+                note(position, found)
         known &= weights > 0
         total /= np.where(weights > 0, weights, np.float32(1))
         if not known.all():
             total[~known] = -np.inf
         return total
 
-    def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
-        """See `Recommender.top_k`."""
-        return top_k_by_model(self, people, columns, k)
+    def top_k(self, people: Interactions, columns: range, k: int) -> "BlendedLists":
+        """See `Recommender.top_k`; with what `explain` needs of it. Memory is that for each member with weight."""
+        parts = Parts.nothing(len(self.members), people.shape[0], k)
+        everyone, unlisted = np.arange(people.shape[0]), dict[int, dict[int, Calibrated]]()
 
-    def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
-        """See `Recommender.explain`: the reasons of the member that adds most to the place, among those that have one.
+        def scores(start: int, stop: int) -> NDArray[np.float32]:
+            unlisted[start] = {}
+            return self._scored(people.take(everyone[start:stop]), columns, unlisted[start].__setitem__)
 
-        The shares are of that member's own score.
+        def listed(start: int, stop: int, items: NDArray[np.int32]) -> None:
+            for position, found in unlisted.pop(start).items():
+                parts.put(position, everyone[start:stop], found, items - columns.start, self.config.weights[position])
+
+        candidates = np.arange(columns.start, columns.stop, dtype=np.int64)
+        lists = top_k_by_scores(scores, people.shape, candidates, people.consumed(), k, listed=listed)
+        return BlendedLists(lists.items, lists.scores, parts.of_whole_weight())
+
+    def explain(
+        self, people: Interactions, items: NDArray[np.int32], most: int = 3, ranked: "BlendedLists | None" = None
+    ) -> Reasons:
+        """See `Recommender.explain`.
+
+        What past items add together, through whatever members, is one voice; each other member is a voice of its own. The
+        largest voice of a place speaks for it: where it is that of the past items, they are named, with the features that the
+        loudest member among theirs has found; elsewhere the trait that the member has found, if any, and no past item.
+
+        A share is that of a blended score without what is the same for all items of a person, the means that are taken off
+        the members' scores: w(m) / sd(m, u) times what the item adds to the score of m, summed over the members, over the sum
+        of the same for their whole scores, with what the other members add. So a blend of one model has the shares of that
+        model. Reciprocal ranks are no sum over past items: there the shares are those of the loudest member's own score.
+
+        Args:
+            people: History of the people, as it was ranked by.
+            items: Listed item indices of any domains, -1 for an empty place, shape (people, k).
+            most: Largest number of past items and of shared features that are named.
+            ranked: Lists of the same people in which the items were found, in any order; without them every member scores
+                everything once more.
+
+        Source: additive explanations with the mean as their base, Lundberg and Lee, "A Unified Approach to Interpreting Model
+        Predictions", NIPS 2017, of a sum over past items as in Hu, Koren and Volinsky, ICDM 2008, section 5.
         """
-        added = self._added(people, items)
-        nothing = Reasons.nothing(items.shape[0], items.shape[1], most)
-        found = [
-            member.explain(people, items, most) if weight else nothing
-            for member, weight in zip(self.members, self.config.weights, strict=True)
-        ]
-        has_reason = np.stack(
-            [(part.items >= 0).any(axis=2) | (part.features >= 0).any(axis=2) | (part.trait >= 0) for part in found]
-        )
-        speaker = np.where(has_reason, added, -np.inf).argmax(axis=0)
         reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
-        everyone = np.arange(people.shape[0])
-        for position, part in enumerate(found):
-            reasons.put(everyone, part, where=(speaker == position) & has_reason[position] & (items != NO_ITEM))
+        for _, rows, listed, parts in self._by_domain(people, items, ranked):
+            found = self._explained(people.take(rows), listed, parts, most)
+            reasons.put(rows, found, where=listed != NO_ITEM)
         return reasons
 
-    def _added(self, people: Interactions, items: NDArray[np.int32]) -> NDArray[np.float32]:
-        """What each member adds to each place, calibrated over the place's domain; shape (members, people, k)."""
-        added = np.full((len(self.members), *items.shape), -np.inf, dtype=np.float32)
+    def _explained(self, people: Interactions, items: NDArray[np.int32], parts: "Parts", most: int) -> Reasons:
+        """`explain` for items of one domain."""
+        reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
+        by_past = np.array([isinstance(member, Additive) for member in self.members])
+        heard = np.where(parts.has_say, parts.added, -np.inf)
+        together = np.where(parts.has_say[by_past].any(axis=0), parts.added[by_past].sum(axis=0), -np.inf)
+        past_speaks = together >= heard[~by_past].max(axis=0, initial=-np.inf)
+        reasons.speaker[:] = np.where(past_speaks == by_past[:, None, None], heard, -np.inf).argmax(axis=0)
+        everyone = np.arange(people.shape[0])
+        is_sum = self.config.calibration == "score"
+        for position, member in enumerate(self.members):
+            speaks = (reasons.speaker == position) & (items != NO_ITEM) & parts.has_say[position]
+            if speaks.any() and not (is_sum and isinstance(member, Additive) and not member.names_features):
+                found = member.explain(people, np.where(speaks, items, NO_ITEM).astype(np.int32), most)
+                found.speaker[:] = position
+                reasons.put(everyone, found, where=speaks)
+        if is_sum:
+            reasons.items[:], reasons.shares[:] = NO_ITEM, 0
+            listed = np.where(past_speaks, items, NO_ITEM).astype(np.int32)
+            whole = parts.added.sum(axis=0) + (parts.scale[by_past] * parts.mean[by_past]).sum(axis=0)
+            for contributed in self._contributions(people, listed, parts.scale):
+                rows = contributed.people
+                prior = whole[rows] - contributed.parts.sum(axis=2)
+                name_strongest(reasons, contributed, listed[rows], prior)
+        return reasons
+
+    @property
+    def names_features(self) -> bool:
+        """See `Additive`."""
+        return True
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`: w(m) / sd(m, u) times those of each member.
+
+        What is left of the score is added by no past item: the means that are taken off, members whose score is no sum over past
+        items, what a member adds that is the same for everyone (the prior of `bridge`, the offset of `mapped`), and the smallest
+        value of a member that knows nothing about the item. Of reciprocal ranks all is left.
+        """
+        if self.config.calibration == "score":
+            for _, rows, listed, parts in self._by_domain(people, items, None):
+                for found in self._contributions(people.take(rows), listed, parts.scale):
+                    found.parts[listed[found.people] == NO_ITEM] = 0
+                    yield dataclasses.replace(found, people=rows[found.people])
+
+    def _contributions(
+        self, people: Interactions, items: NDArray[np.int32], scale: NDArray[np.float32]
+    ) -> Iterator[Contributions]:
+        """`contributions` with what a unit of each member's score adds, shape (members, people, 1)."""
+        own = people.csr(np.ones(people.entries, dtype=np.float32))
+        for rows, past, is_there in histories(own, items):
+            block, listed = people.take(rows), items[rows]
+            entries = block.rows * np.int64(block.shape[1]) + block.indices
+            # One row more for what is beyond the end of a history.
+            parts = np.zeros((len(rows), past.shape[1] + 1, items.shape[1]), dtype=np.float32)
+            for position, member in enumerate(self.members):
+                if not (isinstance(member, Additive) and scale[position, rows].any()):
+                    continue
+                for found in member.contributions(block, listed):
+                    who = found.people[:, None]
+                    entry = np.searchsorted(entries, who * np.int64(block.shape[1]) + found.past)
+                    place = np.where(found.past != NO_ITEM, entry - block.indptr[who], past.shape[1])
+                    added = found.parts * scale[position, rows[found.people], :, None]
+                    parts[who, place] += added.transpose(0, 2, 1)
+            yield Contributions(rows, present(past, is_there), parts[:, :-1].transpose(0, 2, 1))
+
+    def _by_domain(
+        self, people: Interactions, items: NDArray[np.int32], ranked: "BlendedLists | None"
+    ) -> Iterator[tuple[range, NDArray[np.int64], NDArray[np.int32], "Parts"]]:
+        """For each domain that items are of its columns, the people with any, their items of it, and what members add to these."""
         for domain in people.domains:
             columns = people.domain_range(domain)
-            listed = (items >= columns.start) & (items < columns.stop)
-            asked = np.flatnonzero(listed.any(axis=1))
-            rows = max(1, BLOCK_BYTES // (4 * max(1, len(columns))))
-            for start in range(0, len(asked), rows):
-                block = asked[start : start + rows]
-                part, here = people.take(block), listed[block]
-                place = np.where(here, items[block] - columns.start, 0)
-                consumed = consumed_places(part, columns)
-                for position, (member, weight) in enumerate(zip(self.members, self.config.weights, strict=True)):
-                    if weight:
-                        values, has_say = calibrated(member.scores(part, columns), consumed, self.config.calibration)
-                        values = np.float32(weight) * np.take_along_axis(values, place, axis=1)
-                        added[position, block] = np.where(here & has_say[:, None], values, added[position, block])
-        return added
+            is_here = (items >= columns.start) & (items < columns.stop)
+            rows = np.flatnonzero(is_here.any(axis=1))
+            if rows.size:
+                listed = np.where(is_here[rows], items[rows], NO_ITEM).astype(np.int32)
+                known = None if ranked is None else ranked.parts_of(rows, listed)
+                yield columns, rows, listed, known or self._parts(people.take(rows), listed, columns)
+
+    def _parts(self, people: Interactions, items: NDArray[np.int32], columns: range) -> "Parts":
+        """What each member adds to items of one domain."""
+        parts, everyone = Parts.nothing(len(self.members), *items.shape), np.arange(people.shape[0])
+        rows = max(1, BLOCK_BYTES // (4 * len(columns)))
+        for start in range(0, people.shape[0], rows):
+            block = everyone[start : start + rows]
+            place = items[block] - columns.start
+            note = partial(self._note, parts, block, place)
+            self._scored(people.take(block), columns, note)
+        return parts.of_whole_weight()
+
+    def _note(
+        self, parts: "Parts", block: NDArray[np.int64], place: NDArray[np.int32], position: int, found: "Calibrated"
+    ) -> None:
+        parts.put(position, block, found, place, self.config.weights[position])
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -214,37 +320,152 @@ def fit_blend(
     return BlendModel(config, interactions.item_keys, tuple(fit(interactions, member) for member in config.members))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """What each member of a blend adds to places of lists of one domain.
+
+    Attributes:
+        added: Its calibrated score times its weight, of which the sum over the members is the blended score, float32, shape
+            (members, people, k); that of an empty place means nothing.
+        scale: What a unit of its score adds, 0 for ranks, float32, shape (members, people, 1).
+        mean: The mean that is taken off its score, float32, shape (members, people, 1).
+        weight: Its weight, 0 where it has no say of the person, float32, shape (members, people, 1).
+    """
+
+    added: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    @property
+    def has_say(self) -> NDArray[np.bool_]:
+        """Whether a member says anything of a person, shape (members, people, 1)."""
+        return self.weight > 0
+
+    @staticmethod
+    def nothing(members: int, people: int, k: int) -> "Parts":
+        """Of members without a say."""
+        return Parts(*(np.zeros((members, people, places), dtype=np.float32) for places in (k, 1, 1, 1)))
+
+    def put(
+        self,
+        member: int,
+        people: NDArray[np.int64],
+        found: "Calibrated",
+        columns: NDArray[np.int32],
+        weight: float,
+    ) -> None:
+        """Writes what a member adds, before weights add up to 1, to the places of some people.
+
+        Args:
+            member: Position of the member.
+            people: Rows to write to, shape (others,).
+            found: Its scores, as they were calibrated, times its weight.
+            columns: Column of the scores for each place, negative for an empty one, shape (others, k).
+            weight: Its weight.
+        """
+        self.added[member, people] = np.take_along_axis(found.values, np.maximum(columns, 0), axis=1)
+        own = np.float32(weight) * found.has_say
+        self.scale[member, people, 0] = found.scale * own
+        self.mean[member, people, 0] = found.mean
+        self.weight[member, people, 0] = own
+
+    def of_whole_weight(self) -> "Parts":
+        """With the weights of the members that have a say adding up to 1."""
+        whole = self.weight.sum(axis=0)
+        whole[whole == 0] = 1
+        for numbers in (self.added, self.scale, self.weight):
+            numbers /= whole
+        return self
+
+    def set(self, people: NDArray[np.int64], other: "Parts") -> None:
+        """Writes those of some people, with as many places, into these."""
+        for field in dataclasses.fields(self):
+            getattr(self, field.name)[:, people] = getattr(other, field.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendedLists(TopK):
+    """Lists of a blend.
+
+    Attributes:
+        parts: What each member has added to each place.
+    """
+
+    parts: Parts
+
+    def of(self, people: NDArray[np.integer]) -> "BlendedLists":
+        """Those of some people."""
+        fields = {field.name: getattr(self.parts, field.name)[:, people] for field in dataclasses.fields(self.parts)}
+        return BlendedLists(self.items[people], self.scores[people], Parts(**fields))
+
+    def parts_of(self, people: NDArray[np.int64], items: NDArray[np.int32]) -> Parts | None:
+        """The parts of items in another order, -1 for an empty place, shape (others, k); None if some were not listed."""
+        lists = self.of(people)
+        order = np.argsort(lists.items, axis=1, kind="stable")
+        width = np.int64(max(lists.items.max(initial=0), items.max(initial=0)) + 2)
+        row = np.arange(len(people))[:, None] * width
+        listed = (row + np.take_along_axis(lists.items, order, axis=1) + 1).ravel()
+        wanted = (row + items + 1).ravel()
+        place = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
+        is_filled = items.ravel() != NO_ITEM
+        if (listed[place] != wanted)[is_filled].any():
+            return None
+        column = np.where(is_filled, order.ravel()[place], 0).reshape(items.shape)
+        added = np.take_along_axis(
+            lists.parts.added, np.broadcast_to(column, (len(lists.parts.added), *column.shape)), 2
+        )
+        return dataclasses.replace(lists.parts, added=added)
+
+
+class Calibrated(NamedTuple):
+    """Scores of one model made comparable with those of others; see `calibrated`.
+
+    Attributes:
+        values: Finite, shape (people, columns); 0 for those of whom the model has no say.
+        has_say: Of which people it has, shape (people,).
+        mean: What was taken off the scores of each person, float32, shape (people,); 0 for ranks.
+        scale: What they were multiplied with after that, float32, shape (people,); 0 for ranks.
+    """
+
+    values: NDArray[np.float32]
+    has_say: NDArray[np.bool_]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows and columns of entries of a block."""
 
 
-def calibrated(
-    scores: NDArray[np.float32], consumed: Places, calibration: Calibration
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def calibrated(scores: NDArray[np.float32], consumed: Places, calibration: Calibration) -> Calibrated:
     """Scores of one model made comparable with those of others, as `BlendModel` says.
 
     Args:
         scores: Shape (people, columns), -inf where the model knows nothing.
         consumed: What may not be recommended again (see `consumed_places`).
         calibration: How.
-
-    Returns:
-        Finite values, shape (people, columns), and for which people the model has a say, shape (people,). The values of
-        those for whom it has none are 0.
     """
     known = np.isfinite(scores)
     few = np.count_nonzero(known, axis=1) < _FEW * scores.shape[1]
     if calibration != "reciprocal_rank" and few.any() and not few.all():
         # Each way rounds in its own manner: a person's way depends on the person alone, not on who else is in the block.
-        values, has_say = np.empty_like(scores), np.empty(len(scores), dtype=np.bool_)
+        both = Calibrated(
+            np.empty_like(scores),
+            np.empty(len(scores), dtype=np.bool_),
+            *(np.empty(len(scores), dtype=np.float32) for _ in range(2)),
+        )
         for part in (np.flatnonzero(few), np.flatnonzero(~few)):
             inside = np.isin(consumed[0], part)
             own = np.searchsorted(part, consumed[0][inside]), consumed[1][inside]
-            values[part], has_say[part] = calibrated(scores[part], own, calibration)
-        return values, has_say
+            for ours, theirs in zip(both, calibrated(scores[part], own, calibration), strict=True):
+                ours[part] = theirs
+        return both
     if calibration == "reciprocal_rank":
         known[consumed] = False
-        return _reciprocal_ranks(scores, known), np.asarray(known.any(axis=1), dtype=np.bool_)
+        nothing = np.zeros(len(scores), dtype=np.float32)
+        has_rank = np.asarray(known.any(axis=1), dtype=np.bool_)
+        return Calibrated(_reciprocal_ranks(scores, known), has_rank, nothing, nothing)
     # Sums over everything known less the few that are consumed: a mask over the whole block takes several times as long.
     rows, people = consumed[0], len(scores)
     hidden = known[consumed]
@@ -253,24 +474,27 @@ def calibrated(
     has_say = np.asarray(count > 0, dtype=np.bool_)
     count = np.maximum(count, 1)
     if few.all():
-        return _standardised_few(scores, np.flatnonzero(known), consumed, count, has_say), has_say
-    values = np.where(known, scores, np.float32(0))
+        return _standardised_few(scores, np.flatnonzero(known), consumed, count, has_say)
+    # 0 for what is not known. Where it is scattered, a mask of bits, a product and `where` take a tenth to a third of the time of
+    # `copyto` with a mask, and give the same bits.
+    values = (scores.view(np.int32) & -known.astype(np.int32)).view(np.float32)
     total = values.sum(axis=1) - np.bincount(rows, weights=values[consumed], minlength=people)
     mean = (total / count).astype(np.float32)
     values -= mean[:, None]
-    unknown = ~known if known_of.sum() < known.size else None
-    if unknown is not None:
-        np.copyto(values, 0, where=unknown)
+    is_all_known = known_of.sum() == known.size
+    if not is_all_known:
+        values *= known
     squares = np.einsum("pi,pi->p", values, values) - np.bincount(
         rows, weights=np.square(values[consumed]) * hidden, minlength=people
     )
-    values *= _inverse_deviation(squares / count, mean, has_say)[:, None]
-    if unknown is not None:
+    scale = _inverse_deviation(squares / count, mean, has_say)
+    values *= scale[:, None]
+    if not is_all_known:
         candidates = np.where(known, values, np.float32(np.inf))
         candidates[consumed] = np.inf
         smallest = np.where(has_say, candidates.min(axis=1, initial=np.inf), np.float32(0))
-        np.copyto(values, smallest[:, None], where=unknown)
-    return values, has_say
+        values = np.where(known, values, smallest[:, None])
+    return Calibrated(values, has_say, mean, scale)
 
 
 def _standardised_few(
@@ -279,7 +503,7 @@ def _standardised_few(
     consumed: Places,
     count: NDArray[np.float64],
     has_say: NDArray[np.bool_],
-) -> NDArray[np.float32]:
+) -> Calibrated:
     """`calibrated` scores where few are known, by the flat places of these; `count` is of those not consumed, at least 1."""
     people, columns = scores.shape
     rows, values = known // columns, scores.reshape(-1)[known].astype(np.float64)
@@ -293,7 +517,7 @@ def _standardised_few(
     scale = _inverse_deviation(squares / count, mean, has_say)
     found = np.repeat((smallest * scale).astype(np.float32), columns)
     found[known] = values * scale[rows]
-    return found.reshape(people, columns)
+    return Calibrated(found.reshape(people, columns), has_say, mean.astype(np.float32), scale)
 
 
 def _inverse_deviation(
@@ -434,7 +658,7 @@ def _pool(
         values, says = [], []
         for member in members:
             scores = member.scores(part, columns)
-            calibrated_scores, has_say = calibrated(scores, consumed, calibration)
+            calibrated_scores, has_say = calibrated(scores, consumed, calibration)[:2]
             values.append(calibrated_scores)
             says.append(has_say)
             scores[consumed] = -np.inf

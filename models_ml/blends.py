@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models_ml.blend import BlendConfig, BlendModel, blend_weights
+from models_ml.blend import BlendConfig, BlendModel, Calibration, blend_weights
+from models_ml.bootstrap import paired_difference
 from models_ml.evaluation import EvaluationTask, judge
 from models_ml.metrics import PERSON_METRICS
 from models_ml.model import Recommender
@@ -23,7 +24,13 @@ _DEPTH = 50
 
 
 def blend_candidates(
-    validation: Validation, found: Mapping[str, Trial], domain: str, *, members: int, min_people: int
+    validation: Validation,
+    found: Mapping[str, Trial],
+    domain: str,
+    *,
+    members: int,
+    min_people: int,
+    calibrations: Sequence[Calibration] = ("score",),
 ) -> dict[str, Trial]:
     """One blend for each segment of people with any history, of the models that are best there.
 
@@ -37,6 +44,8 @@ def blend_candidates(
         domain: Target.
         members: Largest number of models in a blend; fewer than 2 makes none.
         min_people: A segment with fewer people has too little to find weights by.
+        calibrations: How scores are made comparable: the first, unless the paired interval of the NDCG of a later one less that of
+            the best before it is above zero. Each takes as long as the first.
 
     Returns:
         Trials by name, such as `blend_warm`. Each has figures for its own segment only: 0 for everyone else.
@@ -52,17 +61,24 @@ def blend_candidates(
         models = tuple(trial.model for trial in chosen if trial.model is not None)
         label = f"blend_{segment}"
         halves = (asked[::2], asked[1::2])
-        weights = [_weights(validation, task, models, half[: _MOST_PEOPLE // 2]) for half in halves]
-        ndcg = np.zeros(len(task.people))
-        for own, learned in zip(halves, reversed(weights), strict=True):
-            model = BlendModel(BlendConfig(configs, learned), validation.split.train.item_keys, models)
-            ndcg[own] = _ndcg(validation, task, model, own)
-        mean = tuple(round(float(weight), 4) for weight in np.mean(weights, axis=0))
-        blends[label] = Trial(
-            BlendConfig(configs, mean, label=label, segment=segment),
-            {(domain, segment): float(ndcg[asked].mean())},
-            {domain: ndcg},
-        )
+        best: Trial | None = None
+        for calibration in calibrations:
+            weights = [_weights(validation, task, models, half[: _MOST_PEOPLE // 2], calibration) for half in halves]
+            ndcg = np.zeros(len(task.people))
+            for own, learned in zip(halves, reversed(weights), strict=True):
+                config = BlendConfig(configs, learned, calibration)
+                model = BlendModel(config, validation.split.train.item_keys, models)
+                ndcg[own] = _ndcg(validation, task, model, own)
+            if best is not None and not _is_above(validation, ndcg[asked], best.people[domain][asked]):
+                continue
+            mean = tuple(round(float(weight), 4) for weight in np.mean(weights, axis=0))
+            best = Trial(
+                BlendConfig(configs, mean, calibration, label=label, segment=segment),
+                {(domain, segment): float(ndcg[asked].mean())},
+                {domain: ndcg},
+            )
+        assert best is not None, "there is a calibration"
+        blends[label] = best
         validation.record(label, [blends[label]], blends[label], [domain])
     return blends
 
@@ -84,13 +100,33 @@ def _members(validation: Validation, found: Mapping[str, Trial], domain: str, se
 
 
 def _weights(
-    validation: Validation, task: EvaluationTask, models: Sequence[Recommender], asked: NDArray[np.int64]
+    validation: Validation,
+    task: EvaluationTask,
+    models: Sequence[Recommender],
+    asked: NDArray[np.int64],
+    calibration: Calibration,
 ) -> tuple[float, ...]:
     people = validation.split.train.take(task.people[asked])
     columns = people.domain_range(task.domain)
     return blend_weights(
-        models, people, columns, task.relevant[asked], k=validation.cutoff, depth=_DEPTH, excluded=task.excluded
+        models,
+        people,
+        columns,
+        task.relevant[asked],
+        calibration,
+        k=validation.cutoff,
+        depth=_DEPTH,
+        excluded=task.excluded,
     )
+
+
+def _is_above(validation: Validation, ndcg: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether the paired interval of the one less the other is above zero."""
+    evaluation = validation.evaluation
+    difference = paired_difference(
+        ndcg[:, None], other[:, None], draws=evaluation.draws, level=evaluation.level, seed=evaluation.seed
+    )
+    return bool(difference.low[0] > 0)
 
 
 def _ndcg(

@@ -17,10 +17,10 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from models_ml.interactions import Interactions
-from models_ml.item_to_item import histories, name_strongest
+from models_ml.item_to_item import histories, present
 from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.popularity import amounts
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons, name_strongest
 from models_ml.retrieval import TopK
 
 _BLOCK = 1024
@@ -106,6 +106,7 @@ class BridgeModel:
     item_keys: pa.StringArray
     domain_offsets: NDArray[np.int64]
     spans: tuple[Span, ...]
+    names_features: ClassVar[bool] = False
 
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`; -inf for people without history on other domains."""
@@ -125,8 +126,18 @@ class BridgeModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items that add most. The prior is part of the score and of no share."""
-        taken = self._taken(people)
         reasons = Reasons.nothing(len(items), items.shape[1], most)
+        prior = np.zeros(len(self.item_keys), dtype=np.float32)
+        for span in self.spans:
+            prior[span.targets] = span.prior
+        for found in self.contributions(people, items):
+            listed = items[found.people]
+            name_strongest(reasons, found, listed, prior[listed])
+        return reasons
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`: w(j, i); the prior is added by no past item."""
+        taken = self._taken(people)
         for domain, span in self._spans_of(range(len(self.item_keys))):
             first, stop = self.domain_offsets[domain : domain + 2]
             target, source = (np.full(len(self.item_keys) + 1, -1, dtype=np.int64) for _ in range(2))
@@ -136,13 +147,12 @@ class BridgeModel:
             history = taken.copy()
             history.data *= source[history.indices] >= 0
             history.eliminate_zeros()
-            for rows, past, present in histories(history, listed_here):
-                listed = listed_here[rows]
-                place = target[listed]
+            for rows, past, is_there in histories(history, listed_here):
+                place = target[listed_here[rows]]
                 parts = span.weights[source[past][:, None, :], place[:, :, None]]
-                parts *= present[:, None, :]
-                name_strongest(reasons, rows, past, parts, listed, span.prior[place])
-        return reasons
+                parts *= is_there[:, None, :]
+                parts *= (place >= 0)[:, :, None]
+                yield Contributions(rows, present(past, is_there), parts)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""

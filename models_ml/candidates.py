@@ -36,6 +36,9 @@ _HALF_LIFE_DAYS = CategoricalDistribution((None, 30.0, 180.0, 730.0))
 _HALF_LIFE_EVENTS = CategoricalDistribution((None, 50.0, 20.0, 5.0, 2.0))
 _RECENT_BY_ORDER: Parameters = {"half_life_events": 5.0}
 
+# Items with the most people that EASE looks at: a fit of 3,000 takes a second or two, and time grows with their cube.
+EASE_ITEMS = 3000
+
 WITH_HISTORY = ("warm", "few")
 WITHOUT_HISTORY = ("cold", "new")
 # Who is new to a target wants other parameters of a model than who is at home there. Popularity at a person's own times, on the
@@ -72,12 +75,15 @@ class Candidate:
         return self.variant_of or self.name
 
 
-def candidates_for(interactions: Interactions, relevance_threshold: float) -> Iterator[Candidate]:
+def candidates_for(
+    interactions: Interactions, relevance_threshold: float, ease_items: int = EASE_ITEMS
+) -> Iterator[Candidate]:
     """The candidates that can be fitted, simplest first: among equals the earlier one is champion.
 
     Args:
         interactions: What they would be fitted on.
         relevance_threshold: Strength from which a person is said to like an item.
+        ease_items: Items with the most people that EASE looks at.
     """
     there = {"content", "traits", "both sides"}
     if interactions.content is None or not interactions.content.features.nnz:
@@ -87,7 +93,7 @@ def candidates_for(interactions: Interactions, relevance_threshold: float) -> It
     sides = np.sum([interactions.people_with_history(domain) for domain in interactions.domains], axis=0)
     if not (sides > 1).any():
         there.discard("both sides")
-    for candidate in _candidates(relevance_threshold):
+    for candidate in _candidates(relevance_threshold, ease_items):
         if candidate.needs is None or candidate.needs in there:
             yield candidate
 
@@ -109,7 +115,7 @@ def _with_cold_variant(candidate: Candidate) -> tuple[Candidate, Candidate]:
     )
 
 
-def _candidates(liked_at: float) -> tuple[Candidate, ...]:
+def _candidates(liked_at: float, ease_items: int = EASE_ITEMS) -> tuple[Candidate, ...]:
     counted = CategoricalDistribution((None, liked_at))
     weighting = CategoricalDistribution(("weight", "strength", "binary"))
     return (
@@ -161,7 +167,7 @@ def _candidates(liked_at: float) -> tuple[Candidate, ...]:
             needs="traits",
         ),
         *_models_of_the_other_side(liked_at),
-        *_neighbours(),
+        *_neighbours(ease_items),
         *_models_with_factors(weighting),
         *_models_of_content(),
     )
@@ -223,7 +229,7 @@ def _models_of_the_other_side(liked_at: float) -> Iterator[Candidate]:
     )
 
 
-def _neighbours() -> Iterator[Candidate]:
+def _neighbours(ease_items: int) -> Iterator[Candidate]:
     """Items and people that are alike by who did what."""
     for joint in (False, True):
         suffix = "_joint" if joint else ""
@@ -232,7 +238,7 @@ def _neighbours() -> Iterator[Candidate]:
             joint,
             WITH_HISTORY,
             lambda domain, before: SearchSpace(
-                EASEConfig(domain=domain, max_items=3000),
+                EASEConfig(domain=domain, max_items=ease_items),
                 {
                     "regularization": _log(10.0, 3000.0),
                     "dropout": FloatDistribution(0.0, 0.7),

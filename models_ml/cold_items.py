@@ -6,7 +6,7 @@ regardless of their score is decided in `exploration`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from models_ml.content_model import content_of, content_reasons
 from models_ml.ials import IALSConfig, IALSModel, fit_ials
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, ModelConfig
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons
 from models_ml.retrieval import TopK
 
 _BASES: dict[str, type[ALSConfig] | type[IALSConfig]] = {config.kind: config for config in (ALSConfig, IALSConfig)}
@@ -92,6 +92,7 @@ class ColdItemsModel:
     base: ALSModel | IALSModel
     interactions_of: NDArray[np.int32]
     content: ItemContent
+    names_features: ClassVar[bool] = True
 
     @property
     def item_factors(self) -> NDArray[np.float32]:
@@ -118,6 +119,10 @@ class ColdItemsModel:
         predicted = np.where((items >= 0) & leaning[items], items, -1).astype(np.int32)
         history = self.base.relative_preference(people)
         return dataclasses.replace(reasons, features=content_reasons(self.content, history, predicted, most).features)
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`: those of the base model."""
+        return self.base.contributions(people, items)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""

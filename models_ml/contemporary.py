@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
+from models_ml.blas import BLAS
 from models_ml.interactions import Interactions
-from models_ml.item_to_item import histories, name_strongest
 from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array
 from models_ml.popularity import amounts
 from models_ml.reasons import Reasons
@@ -133,10 +132,10 @@ class ContemporaryPopularityModel:
         """See `Recommender.scores`."""
         activity, shares = self.activity(people), self.shares[:, columns.start : columns.stop]
         # One BLAS thread, so that the sums do not depend on the number of threads.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with BLAS.limit(limits=1):
             scores: NDArray[np.float32] = activity @ shares
         scores[~activity.any(axis=1)] = -np.inf
-        scores[:, ~shares.any(axis=0)] = -np.inf
+        scores += np.where(shares.any(axis=0), np.float32(0), np.float32(-np.inf))
         return scores
 
     def top_k(self, people: Interactions, columns: range, k: int) -> TopK:
@@ -144,17 +143,8 @@ class ContemporaryPopularityModel:
         return top_k_by_factors(self.activity(people), self.shares.T, people.consumed(), k, columns=columns)
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
-        """See `Recommender.explain`: the past items around whose time the item was most popular; the score is their sum."""
-        moments = self.moments(people)
-        period = self.periods_of(_looked_at(people, self.config).last_at)
-        dated = csr_matrix((period, moments.indices, moments.indptr), shape=moments.shape)
-        reasons = Reasons.nothing(len(items), items.shape[1], most)
-        for (rows, past, weight), (_, _, when) in zip(histories(moments, items), histories(dated, items), strict=True):
-            listed = items[rows]
-            parts = self.shares[when.astype(np.int64)[:, None, :], listed[:, :, None]]
-            parts *= weight[:, None, :]
-            name_strongest(reasons, rows, past, parts, listed)
-        return reasons
+        """See `Recommender.explain`; when the person was active speaks for an item, and no past item of that time does."""
+        return Reasons.nothing(items.shape[0], items.shape[1], most)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -211,7 +201,7 @@ def fit_contemporary_popularity(
     counts = np.bincount(when * items + seen.indices, weights=amount, minlength=periods * items).reshape(periods, items)
     distance = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods))) * (period / _DAY)
     overall = counts.sum(axis=0)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with BLAS.limit(limits=1):
         around = np.exp2(-distance / config.half_life_days) @ counts
     for domain in seen.domains:
         columns = seen.domain_range(domain)

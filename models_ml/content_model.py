@@ -17,9 +17,10 @@ from scipy.sparse import csr_matrix, diags_array
 
 from models_ml.content import ItemContent, normalised_rows
 from models_ml.interactions import Interactions
+from models_ml.item_to_item import histories, present
 from models_ml.model import Arrays, check_same_items, keys_from_array, keys_to_array
 from models_ml.preference import PreferenceConfig, Scale
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons
 from models_ml.retrieval import NO_ITEM, TopK, top_k_by_scores
 
 # Largest number of (past item, listed item) pairs that are explained at a time: about 50 MB.
@@ -64,6 +65,7 @@ class ContentModel:
     item_keys: pa.StringArray
     scale: Scale
     content: ItemContent
+    names_features: ClassVar[bool] = True
 
     def profile(self, people: Interactions) -> csr_matrix:
         """Profiles of people, people x features CSR float32, rows of length 1 or empty.
@@ -92,6 +94,20 @@ class ContentModel:
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`; the shares of all past items of a place add up to 1."""
         return content_reasons(self.content, self._history(people), items, most)
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`: r(u, j) f(j) . f(i) / |p(u)|; the score is their sum."""
+        history = self._history(people)
+        for rows, past, preference in histories(history, items):
+            own = history[rows]
+            found = _Fit.of(self.content.features, own, items[rows])
+            lengths = np.sqrt(np.asarray(found.profile.power(2).sum(axis=1)).ravel())
+            place = _row_of_entry(found.contribution)
+            person = found.people[place]
+            parts = np.zeros((*items[rows].shape, past.shape[1]), dtype=np.float32)
+            entry = found.contribution.indices - own.indptr[person]
+            parts[person, found.ranks[place], entry] = found.contribution.data / lengths[person]
+            yield Contributions(rows, present(past, preference), parts)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -155,15 +171,10 @@ def content_reasons(content: ItemContent, history: csr_matrix, items: NDArray[np
     reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
     for start, stop in _blocks(np.diff(history.indptr) * items.shape[1]):
         past = history[start:stop]
-        profile = csr_matrix(past @ features)
-        profile.sort_indices()
-        people, ranks = np.nonzero(items[start:stop] != NO_ITEM)
-        listed = _in_profiles(features[items[start:stop][people, ranks]], people, profile)
-        seen = _in_profiles(features[past.indices], _row_of_entry(past), profile)
-
-        contribution = csr_matrix(listed @ (diags_array(past.data) @ seen).T)
-        entries, amounts = strongest_columns(contribution, most)
-        total = np.maximum(contribution.sum(axis=1).A1, np.finfo(np.float32).tiny)
+        found = _Fit.of(features, past, items[start:stop])
+        people, ranks, listed, profile = found.people, found.ranks, found.listed, found.profile
+        entries, amounts = strongest_columns(found.contribution, most)
+        total = np.maximum(found.contribution.sum(axis=1).A1, np.finfo(np.float32).tiny)
         strength, shared = listed.data * profile.data[listed.indices], profile.indices[listed.indices]
         names, words = (
             strongest_columns(csr_matrix((kept, shared, listed.indptr), (len(people), features.shape[1])), most)[0]
@@ -175,6 +186,34 @@ def content_reasons(content: ItemContent, history: csr_matrix, items: NDArray[np
         reasons.shares[start + people, ranks] = amounts / total[:, None]
         reasons.features[start + people, ranks] = np.where(names[:, :1] == NO_ITEM, words, names)
     return reasons
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fit:
+    """How the listed items of some people fit their profiles.
+
+    Attributes:
+        people: Row of the person of each filled place, shape (places,).
+        ranks: Its column in the lists, shape (places,).
+        profile: Profiles, people x features CSR with ascending columns.
+        listed: Features of the listed items, places x entries of `profile`, CSR.
+        contribution: r(u, j) f(j) . f(i), places x entries of the history, CSR.
+    """
+
+    people: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    profile: csr_matrix
+    listed: csr_matrix
+    contribution: csr_matrix
+
+    @staticmethod
+    def of(features: csr_matrix, past: csr_matrix, items: NDArray[np.int32]) -> "_Fit":
+        profile = csr_matrix(past @ features)
+        profile.sort_indices()
+        people, ranks = np.nonzero(items != NO_ITEM)
+        listed = _in_profiles(features[items[people, ranks]], people, profile)
+        seen = _in_profiles(features[past.indices], _row_of_entry(past), profile)
+        return _Fit(people, ranks, profile, listed, csr_matrix(listed @ (diags_array(past.data) @ seen).T))
 
 
 def _in_profiles(rows: csr_matrix, people: NDArray[np.integer], profile: csr_matrix) -> csr_matrix:

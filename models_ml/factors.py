@@ -7,8 +7,9 @@ solution of the problems in `fold_in`, retrieval in `retrieval`.
 
 import abc
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from models_ml.blas import BLAS
-from models_ml.fold_in import ItemBasis, Systems, fold_in, strongest_contributions
+from models_ml.fold_in import ItemBasis, Systems, contributions, fold_in, strongest_contributions
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, check_same_items, keys_to_array
 from models_ml.preference import PreferenceConfig, Scale
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons
 from models_ml.retrieval import TopK, top_k_by_factors
 
 # Length of a factor, relative to the longest, below which nothing has been learned.
@@ -64,6 +65,7 @@ class FactorModel(abc.ABC):
     item_keys: pa.StringArray
     item_factors: NDArray[np.float32]
     scale: Scale
+    names_features: ClassVar[bool] = False
 
     @abc.abstractmethod
     def systems(self, people: Interactions) -> Systems:
@@ -110,6 +112,13 @@ class FactorModel(abc.ABC):
         """See `Recommender.explain`: the past items that contribute most to a score, which is the sum over all of them."""
         try:
             return strongest_contributions(self.basis, self.systems(people), items, most)
+        except np.linalg.LinAlgError as error:
+            raise unsolvable(self.config) from error
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`; the score is their sum."""
+        try:
+            yield from contributions(self.basis, self.systems(people), items)
         except np.linalg.LinAlgError as error:
             raise unsolvable(self.config) from error
 

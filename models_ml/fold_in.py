@@ -25,7 +25,7 @@ from scipy.linalg.lapack import sposv
 from scipy.sparse import csr_matrix
 
 from models_ml.blas import BLAS
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons, name_strongest
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM
 
 _GRAM_ROWS = 1 << 14
@@ -83,22 +83,6 @@ class ItemBasis:
             spectrum, vectors = np.linalg.eigh(gram)
             rotation = vectors.astype(np.float32)
             return ItemBasis(item_factors @ rotation, np.maximum(spectrum, 0), rotation)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Contributions:
-    """What each past item adds to the score of each listed item, for a stack of people.
-
-    Attributes:
-        people: Rows of the people, shape (stack,).
-        known: Their past items, -1 beyond the end of a history, int32, shape (stack, longest history).
-        parts: Contribution of each past item to each listed item, float32, shape (stack, k, longest history); 0 where there
-            is no past item. The sum over the past items is the score. The values of an empty place mean nothing.
-    """
-
-    people: NDArray[np.int64]
-    known: NDArray[np.int32]
-    parts: NDArray[np.float32]
 
 
 def fold_in(
@@ -190,18 +174,7 @@ def strongest_contributions(
     reasons = Reasons.nothing(len(items), items.shape[1], most)
 
     def name(stack: "_Stack") -> None:
-        found = _contributions(basis, stack, items)
-        parts, score = found.parts, found.parts.sum(axis=2)
-        listed = (items[found.people] != NO_ITEM) & (score > 0)
-        for rank in range(min(most, parts.shape[2])):
-            best = parts.argmax(axis=2)
-            part = np.take_along_axis(parts, best[:, :, None], axis=2)[:, :, 0]
-            named = listed & (part > 0)
-            reasons.items[found.people, :, rank] = np.where(
-                named, np.take_along_axis(found.known, best, axis=1), NO_ITEM
-            )
-            reasons.shares[found.people, :, rank] = np.divide(part, score, out=np.zeros_like(part), where=named)
-            np.put_along_axis(parts, best[:, :, None], -np.inf, axis=2)
+        name_strongest(reasons, _contributions(basis, stack, items), items[stack.people])
 
     _for_each_stack(_stacks(basis, systems, _explained(systems, items), items.shape[1], block_bytes), name, workers)
     return reasons

@@ -8,7 +8,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from models_ml.interactions import Interactions
 from models_ml.model import Arrays, check_same_items, keys_to_array
 from models_ml.preference import PreferenceConfig, Scale
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons, name_strongest
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_by_scores
 
 Scorer = Callable[[csr_matrix], NDArray[np.float32]]
@@ -37,6 +37,7 @@ class ItemToItemModel(abc.ABC):
     config: PreferenceConfig
     item_keys: pa.StringArray
     scale: Scale
+    names_features: ClassVar[bool] = False
 
     @abc.abstractmethod
     def candidates(self, columns: range) -> NDArray[np.int64]:
@@ -76,6 +77,8 @@ class ItemToItemModel(abc.ABC):
     def scores(self, people: Interactions, columns: range) -> NDArray[np.float32]:
         """See `Recommender.scores`."""
         candidates, scorer = self._prepared(columns)
+        if len(candidates) == len(columns):
+            return scorer(self.history(people))
         scores = np.full((people.shape[0], len(columns)), -np.inf, dtype=np.float32)
         scores[:, candidates - columns.start] = scorer(self.history(people))
         return scores
@@ -91,14 +94,17 @@ class ItemToItemModel(abc.ABC):
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items with the largest x(u, j) w(j, i), of which the score is the sum."""
-        history = self.history(people)
         reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
-        for rows, past, preference in histories(history, items):
-            listed = items[rows]
-            parts = self.weights_at(past[:, None, :], listed[:, :, None])
-            parts *= preference[:, None, :]
-            name_strongest(reasons, rows, past, parts, listed)
+        for found in self.contributions(people, items):
+            name_strongest(reasons, found, items[found.people])
         return reasons
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`: x(u, j) w(j, i)."""
+        for rows, past, preference in histories(self.history(people), items):
+            parts = self.weights_at(past[:, None, :], items[rows][:, :, None])
+            parts *= preference[:, None, :]
+            yield Contributions(rows, present(past, preference), parts)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""
@@ -146,37 +152,6 @@ def histories(
         start = stop
 
 
-def name_strongest(
-    reasons: Reasons,
-    rows: NDArray[np.int64],
-    past: NDArray[np.int32],
-    parts: NDArray[np.float32],
-    listed: NDArray[np.int32],
-    prior: NDArray[np.float32] | None = None,
-) -> None:
-    """Writes the largest positive contributions to the places of some people; `parts` is used up.
-
-    Args:
-        reasons: Where to write; the places of these people that hold no item in `listed` stay as they are.
-        rows: Rows of the people, shape (block,).
-        past: Their past items ascending, shape (block, longest history).
-        parts: Contribution of each past item to each place, shape (block, k, longest history).
-        listed: Their listed items, -1 for an empty place, shape (block, k).
-        prior: What no past item explains of each place's score, shape (block, k); default nothing. A score is the sum of the
-            parts and the prior.
-
-    A place whose score or whose sum of parts is not positive gets no reason: a share of it would mean nothing. Among equals the
-    smaller item is first.
-    """
-    own = parts.sum(axis=2)
-    score = own if prior is None else own + prior
-    here, explained = listed != NO_ITEM, (own > 0) & (score > 0)
-    for rank in range(min(reasons.items.shape[2], parts.shape[2])):
-        best = parts.argmax(axis=2)[:, :, None]
-        part = np.take_along_axis(parts, best, axis=2)[:, :, 0]
-        named = explained & (part > 0)
-        item = np.where(named, np.take_along_axis(past, best[:, :, 0], axis=1), NO_ITEM)
-        share = np.divide(part, score, out=np.zeros_like(part), where=named)
-        reasons.items[rows, :, rank] = np.where(here, item, reasons.items[rows, :, rank])
-        reasons.shares[rows, :, rank] = np.where(here, share, reasons.shares[rows, :, rank])
-        np.put_along_axis(parts, best, -np.inf, axis=2)
+def present(past: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The past items of `histories`, with -1 beyond the end of a history, where the value is 0."""
+    return np.where(values != 0, past, np.int32(NO_ITEM))

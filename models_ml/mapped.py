@@ -6,6 +6,7 @@ domains is `als_joint`.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -17,10 +18,9 @@ from threadpoolctl import threadpool_limits
 from models_ml.als import ALSConfig, ALSModel, fit_als
 from models_ml.fold_in import ItemBasis, contributions
 from models_ml.interactions import Interactions
-from models_ml.item_to_item import name_strongest
 from models_ml.model import Arrays, ModelConfig, check_same_items, keys_from_array, keys_to_array, top_k_by_model
 from models_ml.preference import Scale, Weighting
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons, name_strongest
 from models_ml.retrieval import TopK, top_k_by_factors
 
 
@@ -99,6 +99,7 @@ class MappedModel:
     source_scale: NDArray[np.float64]
     mapped_factors: NDArray[np.float32]
     offsets: NDArray[np.float32]
+    names_features: ClassVar[bool] = False
 
     def source(self, domain: int) -> ALSModel:
         """The ALS of everything but one domain."""
@@ -132,19 +133,26 @@ class MappedModel:
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
         """See `Recommender.explain`: the past items that add most. The offset is part of the score and of no share."""
-        check_same_items(self.item_keys, people)
         reasons = Reasons.nothing(len(items), items.shape[1], most)
+        for found in self.contributions(people, items):
+            listed = items[found.people]
+            name_strongest(reasons, found, listed, self.offsets[listed])
+        return reasons
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`; the offset is added by no past item."""
+        check_same_items(self.item_keys, people)
         for domain, first, stop in self._parts(range(len(self.item_keys))):
             source = self.source(domain)
-            listed_here = np.where((items >= first) & (items < stop), items, -1).astype(np.int32)
+            is_here = (items >= first) & (items < stop)
             # A contribution to a listed item is one in the source model, with the item's mapped factor for its own.
             rotated = source.basis.rotated.copy()
             rotated[first:stop] = self.mapped_factors[first:stop] @ source.basis.rotation
             basis = ItemBasis(rotated, source.basis.spectrum, source.basis.rotation)
+            listed_here = np.where(is_here, items, -1).astype(np.int32)
             for found in contributions(basis, source.systems(_elsewhere(people, domain)), listed_here):
-                listed = listed_here[found.people]
-                name_strongest(reasons, found.people, found.known, found.parts, listed, self.offsets[listed])
-        return reasons
+                found.parts[~is_here[found.people]] = 0
+                yield found
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""

@@ -8,14 +8,15 @@ model (`fit_als`, `fit_popularity`); all of them are listed in `registry`, and w
 import dataclasses
 import hashlib
 import json
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_ml.interactions import Interactions
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons
 from models_ml.retrieval import TopK, top_k_by_scores
 
 Arrays = dict[str, NDArray[Any]]
@@ -94,6 +95,30 @@ class Recommender(Protocol):
 
     def to_arrays(self) -> Arrays:
         """Everything that the model has learned, with its item keys, as plain arrays."""
+        ...
+
+
+@runtime_checkable
+class Additive(Recommender, Protocol):
+    """A model whose score is a sum over the person's past items, and of something that none of them adds where it says so.
+
+    Attributes:
+        names_features: Whether its reasons can hold features beside past items.
+    """
+
+    names_features: ClassVar[bool]
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """What each past item adds to the score of each listed item.
+
+        Args:
+            people: History of the people, as it was ranked by.
+            items: Listed item indices, -1 for an empty place, shape (people, k).
+
+        Yields:
+            Blocks of bounded memory of the people who have history and a list. A place of which the model knows nothing has
+            parts of 0.
+        """
         ...
 
 

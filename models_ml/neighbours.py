@@ -6,6 +6,7 @@ those of `item_to_item`; items that are close in factors are in `related`.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -18,10 +19,10 @@ from sklearn.preprocessing import normalize
 
 from models_ml.content import normalised_rows
 from models_ml.interactions import Interactions
-from models_ml.item_to_item import ItemToItemModel, Scorer, histories, name_strongest
+from models_ml.item_to_item import ItemToItemModel, Scorer, histories, present
 from models_ml.model import Arrays, check_same_items, keys_from_array, keys_to_array
 from models_ml.preference import PreferenceConfig, Scale
-from models_ml.reasons import Reasons
+from models_ml.reasons import Contributions, Reasons, name_strongest
 from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK, top_k_by_scores
 
 Similarity = Literal["cosine", "bm25"]
@@ -214,6 +215,7 @@ class UserNeighboursModel:
     user_keys: pa.StringArray
     scale: Scale
     preferences: csr_matrix
+    names_features: ClassVar[bool] = False
 
     @cached_property
     def _directions(self) -> csr_matrix:
@@ -276,14 +278,20 @@ class UserNeighboursModel:
         return top_k_by_scores(scores, people.shape, candidates, people.consumed(), k)
 
     def explain(self, people: Interactions, items: NDArray[np.int32], most: int = 3) -> Reasons:
-        """See `Recommender.explain`: the past items through which the neighbours are similar who like the item.
+        """See `Recommender.explain`: the past items through which the neighbours are similar who like the item."""
+        reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
+        for found in self.contributions(people, items):
+            name_strongest(reasons, found, items[found.people])
+        return reasons
+
+    def contributions(self, people: Interactions, items: NDArray[np.int32]) -> Iterator[Contributions]:
+        """See `Additive.contributions`; the score is their sum.
 
         Preferences are looked up for (neighbours, past items) and (neighbours, k) of each person of a block. Memory is at most
         6 arrays of `BLOCK_BYTES`, or those of one person with a longer history, besides that of `cosines`.
         """
         cosines, own_directions = self.cosines(people), _of_length_1(self.history(people))
         totals, counts = np.asarray(cosines.sum(axis=1)).ravel(), np.diff(cosines.indptr)
-        reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
         served = np.where(counts[:, None] > 0, items, NO_ITEM)
         # `histories` makes room for k x past items; with neighbours as well, none of the arrays below is larger.
         room = BLOCK_BYTES // max(1, int(counts.max(initial=0)))
@@ -298,8 +306,7 @@ class UserNeighboursModel:
             liked = _values_at(self.preferences, neighbours[:, :, None], np.maximum(listed, 0)[:, None, :])
             # Not by BLAS, whose rounding, and so the order of ties, would depend on who else is in the block.
             parts = np.einsum("bnk,bnp->bkp", liked, through)
-            name_strongest(reasons, rows, past, parts, listed)
-        return reasons
+            yield Contributions(rows, present(past, direction), parts)
 
     def describe(self) -> dict[str, Any]:
         """See `Recommender.describe`."""

@@ -106,6 +106,7 @@ def top_k_by_scores(
     *,
     workers: int | None = None,
     block_bytes: int = BLOCK_BYTES,
+    listed: Callable[[int, int, NDArray[np.int32]], None] | None = None,
 ) -> TopK:
     """The k best candidates for each person, by scores that are computed in blocks.
 
@@ -118,6 +119,7 @@ def top_k_by_scores(
         k: Length of the lists, >= 1.
         workers: Threads over blocks; default the number of processors.
         block_bytes: Memory for the scores of one block.
+        listed: Function of (start, stop, items of their lists), called in the same thread once the lists of a block are made.
 
     Returns:
         The lists, shape (people, k).
@@ -147,6 +149,8 @@ def top_k_by_scores(
         rows = np.repeat(np.arange(stop - start), np.diff(excluded.indptr[start : stop + 1]))
         block[rows[hidden >= 0], hidden[hidden >= 0]] = -np.inf
         _fill_ranked(block, candidates, lists.items[start:stop], lists.scores[start:stop])
+        if listed is not None:
+            listed(start, stop, lists.items[start:stop])
 
     # One BLAS thread for each worker: the blocks are the parallelism, and the sums do not depend on the number of threads.
     with (

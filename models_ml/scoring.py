@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.blend import BlendModel
+from models_ml.blend import BlendedLists, BlendModel, Parts
 from models_ml.costs import Ledger
 from models_ml.diversity import NO_PLACE
 from models_ml.evaluation import COLD_ITEM, SERVING_SEGMENTS, serving_segments
@@ -20,7 +20,7 @@ from models_ml.interactions import Interactions
 from models_ml.metrics import hit_matrix
 from models_ml.model import ModelConfig
 from models_ml.reasons import Reasons
-from models_ml.retrieval import BLOCK_BYTES, NO_ITEM
+from models_ml.retrieval import BLOCK_BYTES, NO_ITEM, TopK
 from models_ml.rules import EXPLORATION, NO_ORIGIN, Ranked, Rules, RulesReport, apply_rules
 from models_ml.segment_popularity import SegmentPopularityModel
 from models_ml.selection import FittedModels
@@ -161,7 +161,8 @@ class ListMaker:
         The reason code follows from what speaks for the item: a past item of the target (`because_you_enjoyed`) or of
         another side (`other_side_taste`), shared topics or people (`shared_topics`), a trait of the person
         (`popular_in_segment`), or what the model is (`popular`, `popular_now`, `rising_now`, `popular_then`,
-        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned. Only what
+        `similar_people`, `similar_taste`); `new_here` is an explored item, `picked_for_you` one that a rule pinned. Of a
+        blend it follows from the member that speaks for the item (see `BlendModel.explain`). Only what
         the code speaks of stands beside it: past items and their shares with `because_you_enjoyed`, `other_side_taste`,
         `similar_people` and `shared_topics`; topics and people with `shared_topics`, but no mere words; a segment with
         `popular_in_segment`, if it is a country or region.
@@ -199,7 +200,10 @@ class ListMaker:
         # What is known of the people, for ranking and reasons.
         known = people if is_profiled else self._nobody(people.user_keys)
         segments = serving_segments(known, domain)
-        ranked = self._pools(people, segments, domain) if is_profiled else self._general(people, domain)
+        if is_profiled:
+            ranked, blended = self._pools(people, segments, domain)
+        else:
+            ranked, blended = self._general(people, domain), {}
         with self._ledger.stage("rules", domain, "apply"):
             reserve = self._reserve(domain)
             lists, report = apply_rules(ranked, people, rules, columns, self.config.k, reserve=reserve)
@@ -218,11 +222,17 @@ class ListMaker:
                     forbidden=rules.forbidden(people, explored.items),
                     caps=rules.caps(people, explored.items),
                 )
-        reasons, codes, named = self._reasons(known, segments, domain, lists)
+        reasons, codes, named = self._reasons(known, segments, domain, lists, blended)
         return self._rows(people, domain, lists, propensity, reasons, codes, named)
 
-    def _pools(self, people: Interactions, segments: NDArray[np.int8], domain: str) -> Ranked:
-        """More than is shown, for rules to choose from; the origin is the position of the model's version."""
+    def _pools(
+        self, people: Interactions, segments: NDArray[np.int8], domain: str
+    ) -> tuple[Ranked, dict[int, BlendedLists]]:
+        """More than is shown, for rules to choose from; the origin is the position of the model's version.
+
+        With the lists of each blend, by its origin, for which it need not score again to say why.
+        """
+        blended: dict[int, BlendedLists] = {}
         columns = people.domain_range(domain)
         places = self._places(columns)
         shape = (people.shape[0], places)
@@ -234,10 +244,15 @@ class ListMaker:
         for position, segment in enumerate(SERVING_SEGMENTS):
             members = np.flatnonzero(segments == position)
             if members.size:
-                own = self._served(people.take(members), segment, domain, places)
+                own, lists = self._served(people.take(members), segment, domain, places)
                 ranked.items[members], ranked.scores[members] = own.items, own.scores
                 ranked.origins[members] = own.origins
-        return ranked
+                if isinstance(lists, BlendedLists):
+                    origin = self._versions.index(self.models.model_for(domain, segment)[0])
+                    parts = Parts.nothing(len(lists.parts.added), *shape)
+                    whole = blended.setdefault(origin, BlendedLists(ranked.items, ranked.scores, parts))
+                    whole.parts.set(members, lists.parts)
+        return ranked, blended
 
     def _general(self, people: Interactions, domain: str) -> Ranked:
         """Pools of people who may not be profiled: that of a person of whom nothing is known, less what each has consumed."""
@@ -245,7 +260,7 @@ class ListMaker:
         places = self._places(columns)
         taken = people.where(people.is_consumed & people.domain_mask(domain))
         length = min(len(columns), places + int(np.diff(taken.indptr).max(initial=0)))
-        ranked = self._served(self._nobody(pa.array([""])), "new", domain, length)
+        ranked, _ = self._served(self._nobody(pa.array([""])), "new", domain, length)
         # The place of each item in it; what it does not hold, and what is empty in it, is one place further.
         place_of = np.full(people.shape[1] + 1, length, dtype=np.int64)
         place_of[ranked.items[0]] = np.arange(length)
@@ -264,15 +279,15 @@ class ListMaker:
             at
         )
 
-    def _served(self, people: Interactions, segment: str, domain: str, places: int) -> Ranked:
-        """Places of the champion of one segment, and of what fills up."""
+    def _served(self, people: Interactions, segment: str, domain: str, places: int) -> tuple[Ranked, TopK]:
+        """Places of the champion of one segment, and of what fills up, with their origins and as the model gave them."""
         version, model = self.models.model_for(domain, segment)
         fallback_version, fallback = self.models.fallback_for(domain)
         with self._ledger.stage(model.config.name, domain, "score"):
             served = serve(model, fallback, people, people.domain_range(domain), places)
         origins = np.where(served.is_fallback, self._versions.index(fallback_version), self._versions.index(version))
         origins = np.where(served.lists.items == NO_ITEM, NO_ORIGIN, origins).astype(np.int16)
-        return Ranked.of(served.lists.items, served.lists.scores, origins)
+        return Ranked.of(served.lists.items, served.lists.scores, origins), served.lists
 
     def _places(self, columns: range) -> int:
         """Places of the pools of a target."""
@@ -292,7 +307,12 @@ class ListMaker:
         return Ranked.of(lists.items, lists.scores, origins.astype(np.int16))
 
     def _reasons(
-        self, people: Interactions, segments: NDArray[np.int8], domain: str, lists: Ranked
+        self,
+        people: Interactions,
+        segments: NDArray[np.int8],
+        domain: str,
+        lists: Ranked,
+        blended: Mapping[int, BlendedLists],
     ) -> tuple[Reasons, NDArray[np.int8], NDArray[np.object_]]:
         """What speaks for each place, its code, and the name of the place whose people do; nothing that is not of the code."""
         columns = people.domain_range(domain)
@@ -303,16 +323,22 @@ class ListMaker:
         for origin in np.unique(lists.origins[lists.origins >= 0]):
             model = self.models.models[self._versions[origin]]
             own = lists.origins == origin
+            parts = model.members if isinstance(model, BlendModel) else (model,)
             usual[own] = REASON_CODES.index(_usual_code(model.config))
             members = np.flatnonzero(own.any(axis=1))
             if not self.config.explain:
                 continue
             items = np.where(own[members], lists.items[members], NO_ITEM)
             with self._ledger.stage(model.config.name, domain, "explain"):
-                found = model.explain(people.take(members), items, _MOST_REASONS + 1)
+                if isinstance(model, BlendModel):
+                    ranked = blended[int(origin)].of(members) if int(origin) in blended else None
+                    found = model.explain(people.take(members), items, _MOST_REASONS + 1, ranked)
+                else:
+                    found = model.explain(people.take(members), items, _MOST_REASONS + 1)
             reasons.put(members, found, own[members])
+            spoken = np.array([REASON_CODES.index(_usual_code(part.config)) for part in parts], dtype=np.int8)
+            usual[members] = np.where(own[members], spoken[found.speaker], usual[members])
             # A blend has at most one member of a kind.
-            parts = model.members if isinstance(model, BlendModel) else (model,)
             by_segment = next((part for part in parts if isinstance(part, SegmentPopularityModel)), None)
             if by_segment is not None and len(by_segment.value_texts):
                 texts = by_segment.places[found.trait]
@@ -326,8 +352,7 @@ class ListMaker:
         here = (reasons.items >= columns.start) & (reasons.items < columns.stop)
         # What the other platform says stands alone: its sentence speaks of that platform only.
         reasons = reasons.only(here[:, :, :1] | ~here, _MOST_REASONS)
-        by_others = np.isin(usual, [REASON_CODES.index(code) for code in ("similar_people", "popular_then")])
-        by_items = (reasons.items[:, :, 0] != NO_ITEM) & ~by_others
+        by_items = (reasons.items[:, :, 0] != NO_ITEM) & (usual != REASON_CODES.index("similar_people"))
         codes = np.where(reasons.trait != NO_ITEM, REASON_CODES.index("popular_in_segment"), usual)
         codes[by_items & here[:, :, 0]] = REASON_CODES.index("because_you_enjoyed")
         codes[by_items & ~here[:, :, 0]] = REASON_CODES.index("other_side_taste")

@@ -17,10 +17,10 @@ import optuna
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_ml.blend import BlendConfig, BlendModel, fit_blend
+from models_ml.blend import BlendConfig, BlendModel, Calibration, fit_blend
 from models_ml.blends import blend_candidates
 from models_ml.bootstrap import paired_difference
-from models_ml.candidates import Candidate, candidates_for
+from models_ml.candidates import EASE_ITEMS, Candidate, candidates_for
 from models_ml.costs import Ledger
 from models_ml.evaluation import (
     COLD_ITEM,
@@ -81,7 +81,9 @@ class SelectionConfig:
         must_beat_popularity: Whether another model can only be champion if the paired interval of its NDCG less
             popularity's, on the inner split, is above zero. A lead that is noise would publish worse lists than popularity.
         candidates: Names of the candidates to try; None tries all. Popularity is always tried.
+        ease_items: Items with the most people that EASE looks at; see `EASEConfig.max_items`.
         blend_members: Largest number of models in a blend; fewer than 2 makes no blends.
+        blend_calibrations: How the scores of a blend's members are made comparable, at least one; see `blend_candidates`.
         global_time: Whether the champions and popularity are also judged on a split at one point in time.
         choose_as_of: Whether they are chosen anew for that, on what had happened by then, instead of only fitted anew. It
             takes a second search.
@@ -95,7 +97,9 @@ class SelectionConfig:
     min_people: int = 20
     must_beat_popularity: bool = True
     candidates: tuple[str, ...] | None = None
+    ease_items: int = EASE_ITEMS
     blend_members: int = 4
+    blend_calibrations: tuple[Calibration, ...] = ("score",)
     global_time: bool = True
     choose_as_of: bool = False
     exploration: ExplorationConfig = dataclasses.field(default_factory=ExplorationConfig)
@@ -253,7 +257,12 @@ def _choose(
     for domain in outer.train.domains:
         with ledger.stage("blend", domain, "search"):
             trials[domain] |= blend_candidates(
-                validation, trials[domain], domain, members=config.blend_members, min_people=config.min_people
+                validation,
+                trials[domain],
+                domain,
+                members=config.blend_members,
+                min_people=config.min_people,
+                calibrations=config.blend_calibrations,
             )
     champions = choose_champions(validation, trials, fallbacks, config)
     configs = {domain: {name: trial.config for name, trial in found.items()} for domain, found in trials.items()}
@@ -301,7 +310,9 @@ def search_candidates(
     found: dict[str, dict[str, Trial]] = {domain: {} for domain in interactions.domains}
     candidates = [
         candidate
-        for candidate in candidates_for(validation.split.train, config.evaluation.relevance_threshold)
+        for candidate in candidates_for(
+            validation.split.train, config.evaluation.relevance_threshold, config.ease_items
+        )
         if config.tries(candidate.asked_for_as)
     ]
     with_variants = {candidate.variant_of for candidate in candidates}

@@ -58,6 +58,12 @@ class Settings:
         exploration_fit: How much those are favoured that suit the person, >= 0; 0 draws without regard to the person.
         candidates: Names of the models that are tried; None tries all. Popularity is always tried. Whether there are such models
             is checked where the protocol is made (`recommendations.steps.selection_config`).
+        blend_calibrations: How scores of the members of a blend are made comparable, in the order in which they are tried, at
+            least one of `score` and `reciprocal_rank`.
+        ease_items: Items with the most people that EASE looks at, at least 1. Fitting takes 12 x ease_items^2 bytes and time in
+            proportion to ease_items^3.
+        choose_as_of: Whether the judgement at one point in time also chooses parameters and champions anew, on what had happened
+            by then. It takes a second search.
         plan_days: Calendar days that contacts are planned for, from the day after `as_of`, 1 to 60.
         handover_days: How many of these are handed over and so committed, at most `plan_days`; the rest may still change.
         taste_clusters: Number of clusters that people are put in by taste, at least 2; None finds it.
@@ -82,6 +88,9 @@ class Settings:
     exploration_favour: float = 1.0
     exploration_fit: float = 0.5
     candidates: tuple[str, ...] | None = None
+    blend_calibrations: tuple[str, ...] = ("score",)
+    ease_items: int = 3000
+    choose_as_of: bool = False
     plan_days: int = 7
     handover_days: int = 1
     taste_clusters: int | None = None
@@ -127,6 +136,7 @@ class Settings:
             "evaluated_people",
             "exploration_first_place",
             "exploration_most_items",
+            "ease_items",
             "taste_min_items",
         ):
             if getattr(self, name) < 1:
@@ -180,6 +190,9 @@ class Settings:
             "EXPLORATION_FAVOUR": float,
             "EXPLORATION_FIT": float,
             "CANDIDATES": _names,
+            "BLEND_CALIBRATIONS": _names,
+            "EASE_ITEMS": int,
+            "CHOOSE_AS_OF": _yes_or_no,
             "PLAN_DAYS": int,
             "HANDOVER_DAYS": int,
             "TASTE_CLUSTERS": int,
@@ -317,6 +330,9 @@ class Settings:
         values = {
             "as_of": None if self.as_of is None else self.as_of.isoformat(),
             "candidates": None if self.candidates is None else sorted(set(self.candidates)),
+            "blend_calibrations": self.blend_calibrations,
+            "choose_as_of": self.choose_as_of,
+            "ease_items": self.ease_items,
             "evaluated_people": self.evaluated_people,
             "exploration": {
                 name: getattr(self, f"exploration_{name}")
@@ -342,6 +358,14 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise ValueError(f"{text!r} names nothing; leave it empty for all")
     return names
+
+
+def _yes_or_no(text: str) -> bool:
+    """Whether a text says yes: `yes`, `true` or 1; `no`, `false` and 0 say no."""
+    known = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.strip().lower() not in known:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return known[text.strip().lower()]
 
 
 def parse_time(text: str) -> datetime:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import cast, get_args
 from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from models_ml.blend import Calibration
 from models_ml.candidates import candidate_names
 from models_ml.content import ItemContent, item_content_from_arrow
 from models_ml.costs import Ledger
@@ -127,11 +129,15 @@ def selection_config(settings: Settings) -> SelectionConfig:
     """The whole protocol with the settings' seed, size and candidates, and what is explored.
 
     Raises:
-        SettingsError: If a candidate is not known.
+        SettingsError: If a candidate or a calibration is not known.
     """
     known = candidate_names()
     if unknown := sorted(set(settings.candidates or ()) - set(known)):
         raise SettingsError(f"ZHIYING_CANDIDATES: no model is named {', '.join(unknown)}; known are {', '.join(known)}")
+    if unknown := sorted(set(settings.blend_calibrations) - set(get_args(Calibration))):
+        raise SettingsError(
+            f"ZHIYING_BLEND_CALIBRATIONS: {', '.join(unknown)} is none; known are {', '.join(get_args(Calibration))}"
+        )
     return SelectionConfig(
         candidates=None if settings.candidates is None else tuple(sorted(set(settings.candidates))),
         split=replace(SplitConfig(), seed=settings.seed),
@@ -139,6 +145,9 @@ def selection_config(settings: Settings) -> SelectionConfig:
         evaluation=replace(EvaluationConfig(), seed=settings.seed),
         # Where nothing is explored, how it would be is no reason to train again.
         exploration=exploration_config(settings) if settings.exploration_share else ExplorationConfig(),
+        blend_calibrations=cast(tuple[Calibration, ...], tuple(dict.fromkeys(settings.blend_calibrations))),
+        ease_items=settings.ease_items,
+        choose_as_of=settings.choose_as_of,
     )
 
 

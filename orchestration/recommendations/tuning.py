@@ -76,7 +76,7 @@ def tune(settings: Settings, seconds: float, progress: Callable[[str], None] = l
     outer = split_interactions(interactions, config.split)
     searched = [
         candidate
-        for candidate in candidates_for(outer.train, config.evaluation.relevance_threshold)
+        for candidate in candidates_for(outer.train, config.evaluation.relevance_threshold, config.ease_items)
         if config.tries(candidate.asked_for_as)
         for _ in range(1 if candidate.joint else len(interactions.domains))
     ]

@@ -28,6 +28,9 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ZHIYING_TIME_ZONE="Asia/Shanghai",
         ZHIYING_LIST_LENGTH="7",
         ZHIYING_CANDIDATES="als_joint, rising",
+        ZHIYING_BLEND_CALIBRATIONS="score, reciprocal_rank",
+        ZHIYING_EASE_ITEMS="500",
+        ZHIYING_CHOOSE_AS_OF="Yes",
         ZHIYING_EXPLORATION_SHARE="0.25",
         ZHIYING_EXPLORATION_FIRST_PLACE="8",
         ZHIYING_EXPLORATION_MOST_INTERACTIONS="20",
@@ -46,6 +49,9 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
     assert settings.time_zone == "Asia/Shanghai"
     assert settings.list_length == 7
     assert settings.candidates == ("als_joint", "rising")
+    assert settings.blend_calibrations == ("score", "reciprocal_rank")
+    assert (settings.ease_items, settings.choose_as_of) == (500, True)
+    assert not read(tmp_path, ZHIYING_CHOOSE_AS_OF="no").choose_as_of
     assert exploration_config(settings) == ExplorationConfig(0.25, 8, 20, 5000, 0.0, 2.0, settings.seed)
     assert (settings.plan_days, settings.handover_days) == (14, 2)
     assert (settings.taste_clusters, settings.taste_min_items) == (8, 10)
@@ -64,6 +70,8 @@ def test_variables_replace_defaults(tmp_path: Path) -> None:
         ("ZHIYING_MEMORY_LIMIT", "plenty", "not a size"),
         ("ZHIYING_SEED", "-1", "negative"),
         ("ZHIYING_CANDIDATES", " , ", "names nothing"),
+        ("ZHIYING_EASE_ITEMS", "0", "at least 1"),
+        ("ZHIYING_CHOOSE_AS_OF", "perhaps", "neither yes nor no"),
         ("ZHIYING_EXPLORATION_SHARE", "1", "less than 1"),
         ("ZHIYING_EXPLORATION_FIRST_PLACE", "0", "at least 1"),
         ("ZHIYING_EXPLORATION_MOST_INTERACTIONS", "-1", "negative"),
@@ -126,6 +134,9 @@ def test_the_fingerprint_changes_with_what_is_published_and_with_nothing_else(tm
         {"as_of": datetime(2020, 1, 1)},
         {"seed": 1},
         {"candidates": ("als",)},
+        {"blend_calibrations": ("reciprocal_rank",)},
+        {"ease_items": 500},
+        {"choose_as_of": True},
         {"exploration_share": 0.1},
         {"exploration_first_place": 8},
         {"exploration_most_interactions": 20},

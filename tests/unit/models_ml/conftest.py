@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from models_ml import EvaluationConfig, Interactions, SelectionConfig, interactions_from_arrow
+from models_ml.content import item_content_from_arrow
 from models_ml.retrieval import TopK
+from models_ml.traits import Traits
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MakeTable = Callable[..., pa.Table]
@@ -83,6 +85,24 @@ def own_taste() -> Callable[[Interactions, TopK], float]:
 @pytest.fixture(scope="session")
 def planted() -> Interactions:
     return interactions_from_arrow(preference_table(planted_rows()))
+
+
+@pytest.fixture(scope="session")
+def told(planted) -> Interactions:
+    """The planted world, with what items are about and where people live."""
+    keys = planted.item_keys
+    numbers = [int(key.split(":")[1]) for key in keys.to_pylist()]
+    items = pa.table(
+        {
+            "item_key": keys,
+            "title": keys,
+            "text": pa.nulls(len(keys), pa.string()),
+            "topics": [[f"taste {number % 4}", f"shelf {number % 7}"] for number in numbers],
+            "people": pa.nulls(len(keys), pa.list_(pa.string())),
+        }
+    )
+    towns = Traits(("region",), (("east", "west"),), (np.arange(planted.shape[0]) % 2).astype(np.int32)[:, None])
+    return planted.with_content(item_content_from_arrow(items, keys)).with_traits(towns)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def found(validation) -> dict[str, Trial]:
     }
 
 
-def blends_of(validation, found, members=3, min_people=10):
-    return blend_candidates(validation, found, "film", members=members, min_people=min_people)
+def blends_of(validation, found, members=3, min_people=10, **how):
+    return blend_candidates(validation, found, "film", members=members, min_people=min_people, **how)
 
 
 def test_each_segment_has_a_blend_of_its_best_model_of_each_kind(validation, found):
@@ -74,7 +74,7 @@ def test_people_are_judged_with_weights_found_on_others(validation, found, monke
     """If weights were found on the people who are judged, they would see each half once only."""
     asked = []
 
-    def weights(models, people, columns, relevant, **_):
+    def weights(models, people, columns, relevant, calibration, **_):
         asked.append(set(people.user_keys.to_pylist()))
         return tuple([1 / len(models)] * len(models))
 
@@ -101,3 +101,41 @@ def test_blends_are_recorded_with_the_other_trials(validation, found):
     models = {row["model"] for row in validation.records[before:]}
     assert models == set(blends)
     assert all(np.isfinite(row["value"]) for row in validation.records[before:] if row["value"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("calibrations", "spread", "expected"),
+    [
+        (("score", "reciprocal_rank"), 0.0, "reciprocal_rank"),
+        (("score", "reciprocal_rank"), 3.0, "score"),
+        (("reciprocal_rank", "score"), 0.0, "reciprocal_rank"),
+        (("score",), 0.0, "score"),
+    ],
+)
+def test_another_calibration_is_chosen_only_where_its_gain_is_beyond_doubt(
+    validation, found, monkeypatch, calibrations, spread, expected
+):
+    """Ranks gain a tenth: for all people alike, or far more for some and less than nothing for the others."""
+
+    def reached(of, task, model, asked):
+        if model.config.calibration == "score":
+            return np.full(len(asked), 0.5)
+        return 0.6 + spread * np.where(np.arange(len(asked)) % 2, 1, -1)
+
+    monkeypatch.setattr("models_ml.blends._ndcg", reached)
+    blend = blends_of(validation, found, calibrations=calibrations)["blend_warm"]
+    assert blend.config.calibration == expected
+    warm = validation.tasks["film"].segments["warm"]
+    assert blend.scores["film", "warm"] == pytest.approx(blend.people["film"][warm].mean())
+
+
+def test_weights_are_found_for_the_calibration_that_they_are_for(validation, found, monkeypatch):
+    asked = []
+
+    def weights(models, people, columns, relevant, calibration, **_):
+        asked.append(calibration)
+        return tuple([1 / len(models)] * len(models))
+
+    monkeypatch.setattr("models_ml.blends.blend_weights", weights)
+    blends_of(validation, found, calibrations=("score", "reciprocal_rank"))
+    assert asked[:4] == ["score", "score", "reciprocal_rank", "reciprocal_rank"]

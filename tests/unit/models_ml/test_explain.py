@@ -44,7 +44,7 @@ def test_the_contributions_of_past_interactions_add_up_to_the_score(uneven, mode
     lists = model.top_k(uneven, uneven.domain_range("film"), 6)
     checked = []
     for stack in contributions(model.basis, model.systems(uneven), lists.items):
-        for person, known, parts in zip(stack.people, stack.known, stack.parts, strict=True):
+        for person, known, parts in zip(stack.people, stack.past, stack.parts, strict=True):
             assert (
                 known[known >= 0].tolist() == uneven.indices[uneven.indptr[person] : uneven.indptr[person + 1]].tolist()
             )
@@ -61,7 +61,7 @@ def test_a_contribution_is_what_the_score_loses_when_the_target_of_the_interacti
     systems = model.systems(uneven)
     stack = next(contributions(model.basis, systems, items))
     y = model.item_factors.astype(np.float64)
-    for person, known, parts in zip(stack.people[:9], stack.known, stack.parts, strict=False):
+    for person, known, parts in zip(stack.people[:9], stack.past, stack.parts, strict=False):
         own = slice(systems.history.indptr[person], systems.history.indptr[person + 1])
         mine = y[systems.history.indices[own]]
         matrix = systems.gram_weight * y.T @ y + (mine.T * systems.history.data[own]) @ mine
@@ -75,7 +75,7 @@ def test_the_reasons_are_the_own_items_that_contribute_most_and_their_shares_of_
     reasons = model.explain(uneven, items, most=3)
     named = 0
     for stack in contributions(model.basis, model.systems(uneven), items):
-        for person, known, parts in zip(stack.people, stack.known, stack.parts, strict=True):
+        for person, known, parts in zip(stack.people, stack.past, stack.parts, strict=True):
             for place, score in enumerate(parts.sum(axis=1)):
                 order = np.argsort(-parts[place], kind="stable")[:3]
                 order = order[(parts[place][order] > 0) & (score > 0)]
@@ -134,7 +134,10 @@ def test_reasons_are_put_in_their_people_and_places_only():
     all_people.put(np.array([2, 0]), some, np.array([[True, False], [True, True]]))
     assert all_people.items[:, :, 0].tolist() == [[3, 4], [-1, -1], [1, -1]]
     assert all_people.trait.tolist() == [[7, 8], [-1, -1], [5, -1]]
-    all_people.put(np.array([1]), Reasons(some.items[:1], some.shares[:1], some.features[:1], some.trait[:1]))
+    all_people.put(
+        np.array([1]),
+        dataclasses.replace(some, **{field.name: getattr(some, field.name)[:1] for field in dataclasses.fields(some)}),
+    )
     assert all_people.items[:, :, 0].tolist() == [[3, 4], [1, 2], [1, -1]]
 
 

@@ -3,44 +3,22 @@
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from models_ml.als import ALSConfig
 from models_ml.blend import BlendConfig
-from models_ml.content import item_content_from_arrow
-from models_ml.interactions import Interactions
 from models_ml.model import ModelConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import FAMILIES, config_from_json, fit_model, model_from_arrays
 from models_ml.retrieval import NO_ITEM
-from models_ml.traits import Traits
 
 CONFIGS = {kind: family.config() for kind, family in FAMILIES.items()}
 CONFIGS["blend"] = BlendConfig((ALSConfig(factors=8), PopularityConfig()), (0.7, 0.3), label="blend_warm")
 
 
 @pytest.fixture(scope="module")
-def world(planted) -> Interactions:
-    """The planted world, with what items are about and where people live."""
-    keys = planted.item_keys
-    tastes = [f"taste {int(key.split(':')[1]) % 4}" for key in keys.to_pylist()]
-    items = pa.table(
-        {
-            "item_key": keys,
-            "title": keys,
-            "text": pa.nulls(len(keys), pa.string()),
-            "topics": [[taste] for taste in tastes],
-            "people": pa.nulls(len(keys), pa.list_(pa.string())),
-        }
-    )
-    towns = Traits(("region",), (("east", "west"),), (np.arange(planted.shape[0]) % 2).astype(np.int32)[:, None])
-    return planted.with_content(item_content_from_arrow(items, keys)).with_traits(towns)
-
-
-@pytest.fixture(scope="module")
-def models(world):
-    return {kind: fit_model(world, config) for kind, config in CONFIGS.items()}
+def models(told):
+    return {kind: fit_model(told, config) for kind, config in CONFIGS.items()}
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -51,24 +29,24 @@ def test_a_configuration_comes_back_from_json(kind):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_a_model_comes_back_from_its_arrays(kind, models, world):
+def test_a_model_comes_back_from_its_arrays(kind, models, told):
     model = models[kind]
     arrays = model.to_arrays()
     assert not any(values.dtype.hasobject for values in arrays.values())
     again = model_from_arrays(arrays, model.config)
-    columns = world.domain_range("knowledge")
-    np.testing.assert_array_equal(again.scores(world, columns), model.scores(world, columns))
+    columns = told.domain_range("knowledge")
+    np.testing.assert_array_equal(again.scores(told, columns), model.scores(told, columns))
     assert json.dumps(again.describe()) == json.dumps(model.describe())
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_lists_follow_the_scores_without_what_is_consumed(kind, models, world):
-    columns = world.domain_range("film")
-    scores = models[kind].scores(world, columns)
-    assert scores.shape == (world.shape[0], len(columns))
-    scores[world.consumed().toarray()[:, columns.start : columns.stop]] = -np.inf
-    lists = models[kind].top_k(world, columns, 5)
-    for person in range(0, world.shape[0], 7):
+def test_lists_follow_the_scores_without_what_is_consumed(kind, models, told):
+    columns = told.domain_range("film")
+    scores = models[kind].scores(told, columns)
+    assert scores.shape == (told.shape[0], len(columns))
+    scores[told.consumed().toarray()[:, columns.start : columns.stop]] = -np.inf
+    lists = models[kind].top_k(told, columns, 5)
+    for person in range(0, told.shape[0], 7):
         items = lists.items[person][lists.items[person] != NO_ITEM]
         assert len(items) <= np.isfinite(scores[person]).sum()
         best = np.sort(scores[person])[::-1][: len(items)]
@@ -76,20 +54,20 @@ def test_lists_follow_the_scores_without_what_is_consumed(kind, models, world):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_scores_do_not_depend_on_who_else_is_asked(kind, models, world):
-    columns = world.domain_range("film")
+def test_scores_do_not_depend_on_who_else_is_asked(kind, models, told):
+    columns = told.domain_range("film")
     some = np.array([5, 100, 17])
-    together, alone = models[kind].scores(world, columns)[some], models[kind].scores(world.take(some), columns)
+    together, alone = models[kind].scores(told, columns)[some], models[kind].scores(told.take(some), columns)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_reasons_are_the_persons_own(kind, models, world):
-    columns = world.domain_range("film")
-    lists = models[kind].top_k(world, columns, 5)
-    reasons = models[kind].explain(world, lists.items, 3)
-    assert reasons.items.shape == (world.shape[0], 5, 3)
-    own = world.csr(np.ones(world.entries, np.int8)).toarray().astype(bool)
+def test_reasons_are_the_persons_own(kind, models, told):
+    columns = told.domain_range("film")
+    lists = models[kind].top_k(told, columns, 5)
+    reasons = models[kind].explain(told, lists.items, 3)
+    assert reasons.items.shape == (told.shape[0], 5, 3)
+    own = told.csr(np.ones(told.entries, np.int8)).toarray().astype(bool)
     people, places, _ = np.nonzero(reasons.items != NO_ITEM)
     assert own[people, reasons.items[reasons.items != NO_ITEM]].all()
     assert (lists.items[people, places] != NO_ITEM).all()
@@ -97,17 +75,17 @@ def test_reasons_are_the_persons_own(kind, models, world):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_nobody_gets_an_error_for_an_empty_history(kind, models, world):
-    columns = world.domain_range("film")
-    stranger = world.take(np.array([-1]))
+def test_nobody_gets_an_error_for_an_empty_history(kind, models, told):
+    columns = told.domain_range("film")
+    stranger = told.take(np.array([-1]))
     lists = models[kind].top_k(stranger, columns, 5)
     assert lists.items.shape == (1, 5)
     assert models[kind].explain(stranger, lists.items).items.shape == (1, 5, 3)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_the_same_input_gives_the_same_model(kind, models, world):
-    again = fit_model(world, CONFIGS[kind]).to_arrays()
+def test_the_same_input_gives_the_same_model(kind, models, told):
+    again = fit_model(told, CONFIGS[kind]).to_arrays()
     for name, values in models[kind].to_arrays().items():
         np.testing.assert_array_equal(again[name], values)
 

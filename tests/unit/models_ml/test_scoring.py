@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from models_ml import SCORED_SCHEMA, FittedModels, ScoringConfig, fit_models, score_people, select_models
+from models_ml.als import ALSConfig
 from models_ml.blend import BlendConfig, BlendModel
 from models_ml.contemporary import ContemporaryPopularityConfig
 from models_ml.content import FEATURE_KINDS, item_content_from_arrow
@@ -173,6 +174,7 @@ def known(planted):
             "text": pa.nulls(len(keys), pa.string()),
             "topics": [[f"taste {int(key.split(':')[1]) % 4}"] for key in keys.to_pylist()],
             "people": pa.nulls(len(keys), pa.list_(pa.string())),
+            "series": pa.nulls(len(keys), pa.string()),
         }
     )
     towns = Traits(("region",), (("east", "west"),), (np.arange(planted.shape[0]) % 2).astype(np.int32)[:, None])
@@ -254,12 +256,12 @@ def by_time(planted):
     strength = planted.strength.copy()
     strength[planted.indptr[:-1]] = 0
     world = dataclasses.replace(planted, strength=strength)
-    contemporary = fit_model(world, ContemporaryPopularityConfig())
-    blend = BlendModel(
-        BlendConfig((contemporary.config, PopularityConfig()), (0.9, 0.1)),
-        world.item_keys,
-        (contemporary, fit_model(world, PopularityConfig())),
-    )
+    contemporary, als = fit_model(world, ContemporaryPopularityConfig()), fit_model(world, ALSConfig(factors=8))
+
+    def blend(by_time: float, by_taste: float) -> BlendModel:
+        config = BlendConfig((contemporary.config, als.config), (by_time, by_taste))
+        return BlendModel(config, world.item_keys, (contemporary, als))
+
     return world, contemporary, blend
 
 
@@ -279,9 +281,27 @@ def test_what_was_popular_at_the_time_is_not_said_to_come_of_what_a_person_enjoy
     assert codes == {"popular_then"}
 
 
+def test_a_blend_says_what_its_largest_part_says(by_time):
+    """Nearly all of the score is popularity at the person's time, or nearly all of it their taste; or each part leads somewhere."""
+    world, _, blend = by_time
+    codes = {}
+    for weights in ((0.95, 0.05), (0.5, 0.5), (0.05, 0.95)):
+        rows, _ = lists_of(served_by(blend(*weights), world), world)
+        blended = [row for row in rows if row["strategy"] == "blend"]
+        codes[weights] = Counter(row["reason_code"] for row in blended)
+        for row in blended:
+            by_taste = row["reason_code"] in ("because_you_enjoyed", "other_side_taste")
+            assert (row["reason_item_key"] is not None) == (row["reason_share"] is not None) == by_taste
+    by_time_only, either, by_taste_only = codes.values()
+    assert by_time_only["popular_then"] > 0.9 * by_time_only.total()
+    assert by_taste_only["popular_then"] < 0.2 * by_taste_only.total()
+    assert {"popular_then", "because_you_enjoyed"} <= set(either)
+
+
 def test_nobody_is_said_to_have_enjoyed_what_they_gave_nothing_for(by_time):
     world, _, blend = by_time
-    rows = pa.Table.from_batches(score_people(served_by(blend, world), world, world.user_keys, TEN)).to_pylist()
+    served = served_by(blend(0.1, 0.9), world)
+    rows = pa.Table.from_batches(score_people(served, world, world.user_keys, TEN)).to_pylist()
     disliked = {
         (world.user_keys[int(user)].as_py(), world.item_keys[int(item)].as_py())
         for user, item, value in zip(world.rows, world.indices, world.strength, strict=True)

@@ -197,6 +197,16 @@ def test_a_search_keeps_no_more_models_than_its_variant_tries_again(planted, qui
     assert most <= 14
 
 
+def test_ease_looks_at_as_many_items_as_asked_for(planted, quick):
+    outer = split_interactions(planted, quick.split)
+    config = dataclasses.replace(quick, candidates=("ease", "ease_joint"), ease_items=7)
+    found = search_candidates(outer.train, validation_of(outer, config), config, Ledger())
+    for trials in found.values():
+        for name in ("ease", "ease_joint"):
+            assert trials[name].config.max_items == 7
+            assert trials[name].model.describe()["items_kept"] == 7
+
+
 def test_where_nobody_is_new_to_a_target_no_variant_is_tried(planted_table, quick):
     """As many people, but each knows one platform only."""
     users = pc.if_else(
