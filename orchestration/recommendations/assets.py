@@ -187,11 +187,9 @@ def build_recommendation_assets(settings: Settings) -> list[AssetsDefinition]:
         metadata={"dagster/column_schema": source_schema(_GROUP, "scored_user_item")},
         ins={"models": addressed(MODELS), "interactions": addressed(INTERACTIONS)},
         deps=[
-            AssetKey(["core", "dim_user"]),
-            AssetKey(["core", "dim_user_history"]),
-            AssetKey(["core", "fct_interaction"]),
             AssetKey(["features", "user_item_preference"]),
             AssetKey(["seeds", "recommendation_rules"]),
+            *_CATALOGUE,
         ],
         group_name=_GROUP,
         kinds={"python", "duckdb"},

@@ -41,7 +41,7 @@ from core.dim_user;
 
 create table core.dim_item as
 select domain || ':' || printf('%02d', n) as item_key, domain, n::varchar as item_id, 'Item ' || n as title,
-    if(domain = 'film', 'movie', 'course') as kind, 'en' as language, null::date as published_date
+    if(domain = 'film', 'movie', 'course') as kind, 'en' as language, null::varchar as series, null::date as published_date
 from (values ('film'), ('knowledge')) as domains(domain), range(19) as items(n);
 
 create table core.dim_content as

@@ -1,5 +1,6 @@
 """Training and the lists of a day, on a small world without a warehouse behind it."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +18,17 @@ from orchestration.resources.artifacts import ArtifactStore
 from orchestration.resources.warehouse import replace_table
 from tests.unit.models_ml.conftest import planted_rows, preference_table
 
+# What the catalogue says besides the items, which is nothing.
+CATALOGUE = """
+create table core.dim_content (item_key varchar, summary varchar, published_at timestamp);
+create table core.dim_film (item_key varchar, original_title varchar, synopsis varchar);
+create table core.dim_topic (topic_key varchar, topic varchar);
+create table core.dim_person (person_key varchar, person_name varchar);
+create table core.bridge_item_topic (item_key varchar, topic_key varchar);
+create table core.bridge_item_person (item_key varchar, person_key varchar);
+alter table core.dim_item add column series varchar;
+alter table core.dim_item add column published_date date;
+"""
 POPULARITY = SelectionConfig(
     candidates=("popularity",), evaluation=EvaluationConfig(draws=10), blend_members=0, global_time=False
 )
@@ -61,7 +73,7 @@ def models(store, interactions):
     return steps.train_models(interactions, store, POPULARITY)[0]
 
 
-def lists_as_of(interactions, models, as_of, time_zone="UTC"):
+def lists_as_of(interactions, models, as_of, time_zone="UTC", exploration=EXPLORATION, change="", rule=None):
     with duckdb.connect() as connection:
         people = interactions.table("person")
         yes = pa.array([True] * people.num_rows)
@@ -76,10 +88,14 @@ def lists_as_of(interactions, models, as_of, time_zone="UTC"):
         )
         replace_table(connection, "features.user_item_preference", preference)
         replace_table(connection, "core.fct_interaction", pa.table({"occurred_at": [as_of]}))
+        replace_table(connection, "core.dim_item", interactions.table("item"))
+        connection.execute(CATALOGUE + change)
         replace_table(connection, "raw.run", pa.table({"as_of": [as_of], "time_zone": [time_zone], "batch": [1]}))
         rules = pa.table({name: pa.nulls(0, pa.string()) for name in RULE_COLUMNS})
+        if rule is not None:
+            rules = pa.table({name: [rule.get(name)] for name in RULE_COLUMNS})
         replace_table(connection, "seeds.recommendation_rules", rules)
-        steps.write_user_item(connection, models, interactions, list_length=10, exploration=EXPLORATION)
+        steps.write_user_item(connection, models, interactions, list_length=10, exploration=exploration)
         return connection.execute("from recommendations.scored_user_item order by all").fetchall()
 
 
@@ -93,6 +109,23 @@ def test_the_same_day_explores_the_same_and_another_day_something_else(interacti
     }, "by the same models"
     # In Shanghai the evening of the 31st is the next day already.
     assert lists_as_of(interactions, models, datetime(2026, 1, 31, 22), "Asia/Shanghai") != morning
+
+
+def test_a_cap_by_series_goes_by_what_the_catalogue_says_now(interactions, models):
+    """The artifact says nothing of series; half of the films are of one by now."""
+    of_one = "update core.dim_item set series = 'Saga' where domain = 'film' and item_id::integer % 2 = 0;"
+    cap = {"rule_id": "two", "action": "cap", "per": "series", "number": 2.0, "is_active": True}
+
+    def most(**given):
+        rows = lists_as_of(interactions, models, datetime(2026, 1, 31), exploration=None, **given)
+        films = [(user, item) for user, domain, _, item, *_ in rows if domain == "film"]
+        counts = Counter(user for user, item in films if int(item.split(":")[1]) % 2 == 0)
+        assert len(films) == 10 * 60
+        return max(counts.values())
+
+    assert most(change=of_one) > 2
+    assert most(rule=cap) > 2
+    assert most(change=of_one, rule=cap) == 2
 
 
 def test_no_day_of_one_seed_is_a_day_of_another():
