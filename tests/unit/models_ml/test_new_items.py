@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from models_ml import FittedModels, Interactions, Selection, SelectionConfig, fit_models, select_models
 from models_ml.content import ItemContent
 from models_ml.exploration import ExplorationConfig
-from models_ml.scoring import ScoringConfig, score_people
+from models_ml.scoring import ListMaker, ScoringConfig, score_people
 from models_ml.selection import COLD_ITEM, KNOWING_NEW_ITEMS
 
 TASTES = 4
@@ -96,3 +96,25 @@ def test_a_new_item_is_explored_by_those_whom_it_suits(world: Interactions, mode
         shares.append(np.mean(own))
     assert shares[0] == pytest.approx(0.25, abs=0.15)
     assert shares[1] > 0.6
+
+
+def test_whom_a_new_item_suits_is_not_asked_of_who_may_not_be_profiled(
+    world: Interactions, protocol: SelectionConfig
+) -> None:
+    refusing = np.arange(0, world.shape[0], 3)
+    learnt, held = world.where(~np.isin(world.rows, refusing)), world.take(refusing)
+    models = fit_models(learnt, select_models(learnt, protocol))
+    assert {models.model_for(domain, COLD_ITEM)[1].config.name for domain in learnt.domains} <= {*KNOWING_NEW_ITEMS}
+
+    def explored(fit: float) -> list[tuple[str, int, str]]:
+        exploration = ExplorationConfig(share=0.5, first_place=2, most_interactions=0, fit=fit)
+        maker = ListMaker(models, learnt, ScoringConfig(k=2, exploration=exploration), unprofiled=held)
+        return [
+            (row["user_key"], row["rank"], row["item_key"])
+            for batch in maker.batches(held.user_keys)
+            for row in batch.to_pylist()
+            if row["rule"] == "exploration"
+        ]
+
+    assert explored(0.0)
+    assert explored(2.0) == explored(0.0)
