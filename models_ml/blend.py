@@ -172,7 +172,7 @@ class BlendModel:
         Predictions", NIPS 2017, of a sum over past items as in Hu, Koren and Volinsky, ICDM 2008, section 5.
         """
         reasons = Reasons.nothing(items.shape[0], items.shape[1], most)
-        for _, rows, listed, parts in self._by_domain(people, items, ranked):
+        for rows, listed, parts in self._by_domain(people, items, ranked):
             found = self._explained(people.take(rows), listed, parts, most)
             reasons.put(rows, found, where=listed != NO_ITEM)
         return reasons
@@ -216,7 +216,7 @@ class BlendModel:
         value of a member that knows nothing about the item. Of reciprocal ranks all is left.
         """
         if self.config.calibration == "score":
-            for _, rows, listed, parts in self._by_domain(people, items, None):
+            for rows, listed, parts in self._by_domain(people, items, None):
                 for found in self._contributions(people.take(rows), listed, parts.scale):
                     found.parts[listed[found.people] == NO_ITEM] = 0
                     yield dataclasses.replace(found, people=rows[found.people])
@@ -244,8 +244,8 @@ class BlendModel:
 
     def _by_domain(
         self, people: Interactions, items: NDArray[np.int32], ranked: "BlendedLists | None"
-    ) -> Iterator[tuple[range, NDArray[np.int64], NDArray[np.int32], "Parts"]]:
-        """For each domain that items are of its columns, the people with any, their items of it, and what members add to these."""
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], "Parts"]]:
+        """For each domain that items are of, the people with any, their items of it, and what members add to these."""
         for domain in people.domains:
             columns = people.domain_range(domain)
             is_here = (items >= columns.start) & (items < columns.stop)
@@ -253,7 +253,7 @@ class BlendModel:
             if rows.size:
                 listed = np.where(is_here[rows], items[rows], NO_ITEM).astype(np.int32)
                 known = None if ranked is None else ranked.parts_of(rows, listed)
-                yield columns, rows, listed, known or self._parts(people.take(rows), listed, columns)
+                yield rows, listed, known or self._parts(people.take(rows), listed, columns)
 
     def _parts(self, people: Interactions, items: NDArray[np.int32], columns: range) -> "Parts":
         """What each member adds to items of one domain."""

@@ -259,8 +259,8 @@ def by_time(planted):
     contemporary, als = fit_model(world, ContemporaryPopularityConfig()), fit_model(world, ALSConfig(factors=8))
 
     def blend(by_time: float, by_taste: float) -> BlendModel:
-        config = BlendConfig((contemporary.config, als.config), (by_time, by_taste))
-        return BlendModel(config, world.item_keys, (contemporary, als))
+        config = BlendConfig((als.config, contemporary.config), (by_taste, by_time))
+        return BlendModel(config, world.item_keys, (als, contemporary))
 
     return world, contemporary, blend
 
@@ -296,6 +296,24 @@ def test_a_blend_says_what_its_largest_part_says(by_time):
     assert by_time_only["popular_then"] > 0.9 * by_time_only.total()
     assert by_taste_only["popular_then"] < 0.2 * by_taste_only.total()
     assert {"popular_then", "because_you_enjoyed"} <= set(either)
+
+
+def test_rules_leave_the_reasons_of_a_blend_as_they_are(known):
+    """An exclusion for some makes a deeper pool for all, and whoever it is not for has the same rows."""
+    world, _ = known
+    members = tuple(fit_model(world, config) for config in (ContemporaryPopularityConfig(), ALSConfig(factors=8)))
+    blend = BlendModel(BlendConfig(tuple(one.config for one in members), (0.5, 0.5)), world.item_keys, members)
+    served = served_by(blend, world)
+    free, _ = lists_of(served, world)
+    ruled, report = lists_of(served, world, rules_of(known, action="exclude", topic="taste 1", region="east"))
+    assert report.places["r"] > 0
+    east = set(world.user_keys.to_pylist()[::2])
+    for rows in (free, ruled):
+        rows[:] = [row for row in rows if row["user_key"] not in east]
+        shares = [[row.pop(f"reason_share{place}") or 0.0 for place in ("", "_2", "_3")] for row in rows]
+        rows.append(np.round(shares, 3).tolist())
+    assert ruled[:-1] == free[:-1]
+    np.testing.assert_allclose(ruled[-1], free[-1], atol=2e-3)
 
 
 def test_nobody_is_said_to_have_enjoyed_what_they_gave_nothing_for(by_time):
