@@ -156,3 +156,28 @@ def test_changed_code_makes_another_version_of_the_same_model(monkeypatch, store
     assert {name.rsplit("-", 1)[0] for name in fitted} == {name.rsplit("-", 1)[0] for name in refitted}
     judged = [set(artifact.table("evaluation")["model_version"].to_pylist()) for artifact in (models, other)]
     assert not judged[0] & judged[1]
+
+
+def test_a_run_that_explores_says_in_its_tables_what_that_costs(store, interactions, models):
+    """With the same settings the lists show explored items, and the evaluation has what that does to lists."""
+    exploring = replace(POPULARITY, candidates=("als_joint", "als_content"), exploration=EXPLORATION)
+    trained = steps.train_models(interactions, store, exploring)[0]
+    assert any(row[-2] == "exploration" for row in lists_as_of(interactions, trained, datetime(2026, 1, 31)))
+    with duckdb.connect() as connection:
+        steps.write_evaluation(connection, trained)
+        steps.write_comparison(connection, trained)
+        judged = connection.execute(
+            "select distinct target_domain, segment, split from recommendations.model_evaluation where model = $1 order by all",
+            ["served_with_exploration"],
+        ).fetchall()
+        served = connection.execute(
+            "select distinct target_domain, segment, split from recommendations.model_evaluation where model = $1 order by all",
+            ["served"],
+        ).fetchall()
+        compared = connection.execute(
+            "select distinct target_domain, segment, split from recommendations.model_comparison "
+            "where model = 'served_with_exploration' and baseline = 'served' order by all"
+        ).fetchall()
+    assert judged == served == compared
+    assert {domain for domain, _, _ in judged} == {"film", "knowledge"}
+    assert "served_with_exploration" not in models.table("evaluation")["model"].to_pylist()
