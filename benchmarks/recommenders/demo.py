@@ -52,11 +52,11 @@ DRAWS = 5
 # Exploration of what at most 20 people know: a little from the fourth place on with the usual weights, for new and rarely seen
 # items; and much of the last three places with all items alike, for the whole catalogue. The same number of explored places
 # costs less further down. ALS with content says what suits a person; what that changes is measured beside.
-SOME = ExplorationConfig(share=0.05, most_interactions=20, most_items=5000)
+SOME = ExplorationConfig(share=0.04, most_interactions=20, most_items=5000)
 LAST_PLACES = dataclasses.replace(SOME, share=0.25, first_place=8, favour=0.0, fit=0.0)
-EXPLORATIONS = {"exploration of 5 %": SOME, "exploration of 25 % from place 8, all items alike": LAST_PLACES}
+EXPLORATIONS = {"exploration of 4 %": SOME, "exploration of 25 % from place 8, all items alike": LAST_PLACES}
 BESIDE = {
-    "exploration of 5 %, whoever it suits": dataclasses.replace(SOME, fit=0.0),
+    "exploration of 4 %, whoever it suits": dataclasses.replace(SOME, fit=0.0),
     "exploration of 25 % from place 8, by what suits": dataclasses.replace(LAST_PLACES, fit=SOME.fit),
 }
 # ALS is given its best parameters on another draw, so that it is not beaten for want of tuning.
