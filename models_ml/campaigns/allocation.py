@@ -112,8 +112,6 @@ class Allocation:
             programme, or Lagrangian dual.
         lp_optimum: Optimum of the linear programme; None where it was not solved.
         prices: Shadow price of every limit.
-        net: Value of each chosen row less what it takes from the shared limits at their prices; the first row of a person has
-            what the person is worth to the minimum reach besides. Shape (chosen,).
         missing_reach: People short of the minimum in each segment, shape (segments,); empty without a minimum.
         below_zero: Chosen rows of negative value, which only a minimum reach can bring about.
         reason: Index into `REASONS` of every candidate row, shape (rows,), int8.
@@ -129,7 +127,6 @@ class Allocation:
     upper_bound: float
     lp_optimum: float | None
     prices: ShadowPrices
-    net: NDArray[np.float64]
     missing_reach: NDArray[np.int64]
     below_zero: NDArray[np.int64]
     reason: NDArray[np.int8]
@@ -190,7 +187,6 @@ def allocate(
         upper_bound=bound,
         lp_optimum=optimum,
         prices=_shadow_prices(problem, prices, config),
-        net=_net(programme, choice, prices)[order],
         missing_reach=missing.astype(np.int64),
         below_zero=chosen[rows.value[chosen] < 0],
         reason=_reasons(problem, programme, choice, prices),
@@ -253,16 +249,6 @@ def _solve(
     if programme.objective(fallback.rows) > programme.objective(choice.rows):
         choice = fallback
     return choice, prices, max(bound, programme.objective(choice.rows)), solution.optimum
-
-
-def _net(programme: Programme, choice: FeasibleChoice, prices: Prices) -> NDArray[np.float64]:
-    """`Allocation.net` of the rows of a choice, in their order."""
-    rows = choice.rows
-    person = programme.person[rows]
-    is_first = np.diff(person, prepend=-1) > 0
-    return np.asarray(
-        programme.value[rows] - programme.charge(prices)[rows] + programme.bonus(prices)[person] * is_first, np.float64
-    )
 
 
 def _shadow_prices(problem: Problem, prices: Prices, config: AllocationConfig) -> ShadowPrices:

@@ -285,7 +285,9 @@ popular as (
         partition by items.slot order by count(distinct interactions.user_key) desc, items.item
     ) as place
     from plan_item as items
-    left join core.fct_interaction as interactions on items.item_key = interactions.item_key
+    cross join raw.run as runs
+    left join core.fct_interaction as interactions
+        on items.item_key = interactions.item_key and interactions.occurred_at <= runs.as_of
     where items.is_available
     group by items.slot, items.item
 ),
@@ -650,14 +652,15 @@ class KnownOfPeople:
         activity: Events in the last `ACTIVE_DAYS`, on all platforms.
         segment: Place of the segment among `CandidateReader.segments`, -1 for none.
         dismissals: Contacts dismissed in the last `HISTORY_DAYS`, of any campaign.
-        may_be_personalised: Whether the person may be profiled.
+        may_be_personalised: Whether the person may be profiled; of who may not be, `activity` and `dismissals` are means of others
+            (see `of_the_profiled`).
         activity_on: `activity` on each platform with any, by its name.
     """
 
     recent_contacts: Ints
     activity: Floats
     segment: Ints
-    dismissals: Ints
+    dismissals: Floats
     may_be_personalised: NDArray[np.bool_]
     activity_on: dict[str, Floats]
 
@@ -885,13 +888,16 @@ class CandidateReader:
             mine = platform == name
             activity_on[name] = np.zeros(found.num_rows)
             activity_on[name][_ints(events, "person")[mine]] = _floats(events, "events")[mine]
+        segment, may_be_personalised = _ints(found, "segment"), _flags(found, "may_be_personalised")
         return KnownOfPeople(
             recent_contacts=_ints(found, "recent_contacts"),
-            activity=sum(activity_on.values(), np.zeros(found.num_rows)),
-            segment=_ints(found, "segment"),
-            dismissals=_ints(found, "dismissals"),
-            may_be_personalised=_flags(found, "may_be_personalised"),
-            activity_on=activity_on,
+            activity=of_the_profiled(sum(activity_on.values(), np.zeros(found.num_rows)), segment, may_be_personalised),
+            segment=segment,
+            dismissals=of_the_profiled(_floats(found, "dismissals"), segment, may_be_personalised),
+            may_be_personalised=may_be_personalised,
+            activity_on={
+                name: of_the_profiled(events, segment, may_be_personalised) for name, events in activity_on.items()
+            },
         )
 
     def zones_and_segments(
@@ -1018,7 +1024,28 @@ def read_history(
     )
 
 
-def further_columns(activity_there: Floats, dismissals: Ints) -> Floats:
+def of_the_profiled(values: Floats, segment: Ints, may_be_personalised: NDArray[np.bool_]) -> Floats:
+    """What is known of people, and of those who may not be profiled the mean of the others of their segment.
+
+    Args:
+        values: One a person, shape (people,).
+        segment: Their segments, -1 for none, same shape.
+        may_be_personalised: Whether a person may be profiled, same shape.
+
+    Returns:
+        Same shape. Where nobody of the segment may be profiled it is the mean of all who may be; 0 if there are none.
+    """
+    known = values[may_be_personalised]
+    place = segment + 1
+    people, total = (
+        np.bincount(place[may_be_personalised], weights, place.max(initial=0) + 1) for weights in (None, known)
+    )
+    of_all = known.mean() if len(known) else 0.0
+    of_segment = np.divide(total, people, out=np.full(len(total), of_all), where=people > 0)
+    return np.where(may_be_personalised, values, of_segment[place])
+
+
+def further_columns(activity_there: Floats, dismissals: Floats) -> Floats:
     """What models may learn from besides: who knows the other platform, and who does not want to be contacted.
 
     Both tell what contact does apart from response: visitors of the other side are won by it, and people who dismiss what they are

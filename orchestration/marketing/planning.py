@@ -854,8 +854,11 @@ class _Planner:
             used = (rows.item == item).sum()
             found.append(_limit("stock", self.stock[item], used, price, item_key=self.items[item]))
         for number, key in enumerate(self.reach_keys):
-            price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
             reached = int(self.reached[number]) + self._reaches(number, pairs, offered, choice)
+            # What cannot be reached is asked for in vain at the allocation's penalty, which is no price of anything.
+            price = None
+            if reached >= self.reach_asked[number]:
+                price = 0.0 if prices.minimum_reach is None else prices.minimum_reach[number]
             found.append(_limit("minimum_reach", self.reach_asked[number], reached, price, segment_key=key))
         found += self._cap_rows(choice) + self._holdout_rows(pairs, offered, choice)
         return pa.Table.from_pylist([{**row, "plan_id": self.plan_id} for row in found], LIMIT_SCHEMA)
@@ -880,12 +883,14 @@ class _Planner:
         return found
 
     def _holdout_rows(self, pairs: Pairs, offered: _Offered, choice: _Choice) -> list[dict[str, Any]]:
-        """Holdouts, with what those would have brought, net of the prices, whom the plan chose and does not contact.
+        """Holdouts, with what those would have brought whom the plan chose and does not contact.
 
-        One more held-out person may be contacted and need not, so that nobody counts less than nothing.
+        The choice sets aside for them what they take of the other limits, so that contacting one of them takes it from nobody. One
+        more may be contacted and need not, so that nobody counts less than nothing.
         """
         offer = choice.offer[choice.allocation.chosen]
         code, slot, person = pairs.code[offered.pair[offer]], offered.slot[offer], offered.person[offer]
+        worth = choice.problem.candidates.value[choice.allocation.chosen]
         found = []
 
         def row(kind: str, share: float, held: Flags, chosen: Flags, **about: Any) -> None:
@@ -893,7 +898,7 @@ class _Planner:
             if not share and not out:
                 return
             people, at = np.unique(person[chosen], return_inverse=True)
-            forgone = np.maximum(np.bincount(at, choice.allocation.net[chosen], len(people)), 0.0)
+            forgone = np.maximum(np.bincount(at, worth[chosen], len(people)), 0.0)
             total = float(forgone.sum())
             of_people = {"bound_people": len(people), "total_price": total}
             found.append(_limit(kind, share, out, total / max(1, len(people)), **about) | of_people)
@@ -959,12 +964,12 @@ def _sum(table: pa.Table, column: str) -> float:
     return float(pc.sum(table[column]).as_py() or 0.0)
 
 
-def _limit(kind: str, allowed: float | None, used: float, price: float, **about: Any) -> dict[str, Any]:
+def _limit(kind: str, allowed: float | None, used: float, price: float | None, **about: Any) -> dict[str, Any]:
     return {
         "limit_key": "/".join([kind, *map(str, about.values())]),
         "limit_kind": kind,
         **about,
         "allowed": None if allowed is None else float(allowed),
         "used": float(used),
-        "shadow_price": float(price),
+        "shadow_price": None if price is None else float(price),
     }

@@ -42,7 +42,8 @@ select segment_key, family, name, platform, definition from marketing.taste_segm
 """
 
 # A run as of an earlier moment does not know what later ones have seen. Of people whose accounts were joined with those of others
-# the survivor's stays count, as two people may have been in two segments at once.
+# the survivor's stays count, as two people may have been in two segments at once. Who may not be profiled now has none of them,
+# as what they liked is nobody's business any more; it is kept, and there again if they agree again.
 _KNOWN_MEMBERSHIPS = f"""
 create or replace view marketing.known_membership as
 with stays as (
@@ -55,9 +56,9 @@ with stays as (
         observed.entered_at,
         if(observed.exited_at <= runs.as_of, observed.exited_at, null) as exited_at
     from marketing.observed_stay as observed
-    semi join core.dim_user as users on observed.user_key = users.user_key
+    inner join core.dim_user as users on observed.user_key = users.user_key
     cross join raw.run as runs
-    where observed.entered_at <= runs.as_of
+    where users.may_be_personalised and observed.entered_at <= runs.as_of
 )
 
 select segment_key, user_key, exited_at is null as is_current, entered_at, exited_at from stays

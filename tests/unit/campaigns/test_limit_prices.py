@@ -130,22 +130,20 @@ def test_the_price_of_a_shared_limit_is_between_what_the_optimum_rises_and_falls
 
 
 @pytest.mark.parametrize("config", METHODS)
-def test_what_is_chosen_is_worth_its_value_less_what_it_takes_at_the_prices(config):
+def test_a_budget_costs_what_the_next_best_contact_is_worth(config):
     rows = [(0, 0, 0, 0, 0, 5, 1), (1, 0, 0, 0, 0, 4, 1), (2, 1, 0, 0, 0, 3, 2)]
     found = allocate(problem_of(*rows, budget=(1.0, 9.0)), config)
     price = found.prices.budget[0]
     assert found.chosen.tolist() == [0, 2]
     assert 4 - 1e-3 <= price <= 5 + 1e-3
-    assert found.net.tolist() == pytest.approx([5 - price, 3])
 
 
-def test_what_a_person_is_worth_to_the_minimum_reach_is_in_the_first_of_their_contacts():
+def test_a_minimum_reach_costs_what_its_dearest_person_loses():
     rows = [(0, 0, 0, 0, 0, -1, 1), (0, 0, 0, 1, 0, 2, 1), (1, 0, 0, 0, 0, -3, 1)]
     reach = {"members": csr_matrix([[1], [1], [0]]), "minimum_reach": np.array([2])}
     found = allocate(problem_of(*rows, days=2, **reach), EXACT)
     assert found.chosen.tolist() == [1, 2]
     (price,) = found.prices.minimum_reach
-    assert found.net.tolist() == pytest.approx([2 + price, price - 3])
     # Just those are asked for whom there are: one less saves 3, and one more would be missed.
     assert 3 - 1e-6 <= price <= 300 + 1e-6
 
