@@ -314,7 +314,9 @@ class RulesReport:
         return RulesReport(lists, places, relaxed, tuple(shortened), tuple(emptied))
 
 
-def rules_from_arrow(rules: pa.Table, items: pa.Table, interactions: Interactions, as_of: int) -> Rules:
+def rules_from_arrow(
+    rules: pa.Table, items: pa.Table, interactions: Interactions, as_of: int, unprofiled: Interactions | None = None
+) -> Rules:
     """The active rules of a table.
 
     Every condition of a row must hold; an empty one holds always. `exclude` keeps its items from the people it concerns.
@@ -328,6 +330,7 @@ def rules_from_arrow(rules: pa.Table, items: pa.Table, interactions: Interaction
             is one, NULL for an item that is part of none. Items that it does not have are known by their key only.
         interactions: The index of items; and the traits of everyone, to tell which rules concern nobody.
         as_of: Moment in which ages are reckoned, in microseconds since 1970.
+        unprofiled: People who may not be profiled, with their traits: exclusions may concern nobody but them.
 
     Raises:
         ValueError: If a column is missing, an action, platform or `per` is unknown, a number is missing or out of its
@@ -365,7 +368,7 @@ def rules_from_arrow(rules: pa.Table, items: pa.Table, interactions: Interaction
         {per: catalogue.members(column) for per, column in CAPPED_PER.items()},
         int(np.datetime64(as_of, "us").astype("datetime64[Y]").astype(np.int64)) + 1970,
     )
-    return dataclasses.replace(made, warnings=tuple(_idle(made, interactions)))
+    return dataclasses.replace(made, warnings=tuple(_idle(made, interactions, unprofiled)))
 
 
 def apply_rules(
@@ -711,12 +714,14 @@ def _check(row: Mapping[str, Any], domains: Sequence[str]) -> None:
         refuse(f"number is {number}", f"a number from 0 to 1 is expected in {action}")
 
 
-def _idle(rules: Rules, interactions: Interactions) -> Iterable[str]:
+def _idle(rules: Rules, interactions: Interactions, unprofiled: Interactions | None) -> Iterable[str]:
     """A sentence for each rule that changes nothing."""
     for rule in rules.rules:
         if not rule.items.any():
             yield f"rule {rule.rule_id!r} is about no item that is known; check its item_id, topic, series, item_kind and language"
-        elif not rules.concerns(rule, interactions).any():
+            continue
+        people = [interactions] if unprofiled is None or rule.action != "exclude" else [interactions, unprofiled]
+        if not any(rules.concerns(rule, group).any() for group in people):
             yield f"rule {rule.rule_id!r} concerns nobody; check its country, region and min_age"
 
 

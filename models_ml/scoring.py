@@ -259,7 +259,8 @@ class ListMaker:
         columns = people.domain_range(domain)
         places = self._places(columns)
         taken = people.where(people.is_consumed & people.domain_mask(domain))
-        length = min(len(columns), places + int(np.diff(taken.indptr).max(initial=0)))
+        # A list has a place even where the target has no item.
+        length = max(1, min(len(columns), places + int(np.diff(taken.indptr).max(initial=0))))
         ranked, _ = self._served(self._nobody(pa.array([""])), "new", domain, length)
         # The place of each item in it; what it does not hold, and what is empty in it, is one place further.
         place_of = np.full(people.shape[1] + 1, length, dtype=np.int64)

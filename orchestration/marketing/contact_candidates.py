@@ -286,7 +286,12 @@ popular as (
     ) as place
     from plan_item as items
     cross join raw.run as runs
-    left join core.fct_interaction as interactions
+    left join (
+        select interactions.*
+        from core.fct_interaction as interactions
+        semi join (select user_key from plan_person where may_be_personalised) as people
+            on interactions.user_key = people.user_key
+    ) as interactions
         on items.item_key = interactions.item_key and interactions.occurred_at <= runs.as_of
     where items.is_available
     group by items.slot, items.item
@@ -1011,7 +1016,7 @@ def read_history(
         activity=_floats(found, "activity"),
         value_per_conversion=_floats(found, "value_per_conversion"),
         cost=_floats(found, "cost"),
-        further=further_columns(_floats(found, "activity_there"), _ints(found, "dismissals")),
+        further=further_columns(_floats(found, "activity_there"), _floats(found, "dismissals")),
     )
     return found["contact_key"], ContactHistory(
         features=features,

@@ -349,16 +349,17 @@ def write_user_item(
     user_keys = connection.execute("select user_key from core.dim_user order by user_key").to_arrow_table()["user_key"]
     history = load_interactions(interactions)
     ((as_of, time_zone),) = connection.execute("select as_of, time_zone from raw.run").fetchall()
+    unprofiled = read_unprofiled(connection, interactions.table("item"))
     rules = rules_from_arrow(
         connection.execute("from seeds.recommendation_rules").to_arrow_table(),
         # As it is now: an artifact is found again under the hash of what models learn from, and rules look at more than that.
         connection.execute(_ITEMS).to_arrow_table(),
         history,
         int(np.datetime64(as_of, "us").astype(np.int64)),
+        unprofiled,
     )
     config = ScoringConfig(k=list_length, exploration=of_the_day(exploration or ExplorationConfig(), as_of, time_zone))
     ledger = Ledger(peak_megabytes=PeakMemory())
-    unprofiled = read_unprofiled(connection, interactions.table("item"))
     lists = ListMaker(load_models(models), history, config, rules, ledger, unprofiled)
     rows = replace_table(connection, f"{SCHEMA}.scored_user_item", _reader(SCORED_SCHEMA, lists.batches(user_keys)))
     # Which state of the warehouse the lists are of; the marts take it over (see `warehouse.assets.record_pass`).

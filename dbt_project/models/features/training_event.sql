@@ -20,6 +20,10 @@ items as (
     select * from {{ ref('dim_item') }}
 ),
 
+users as (
+    select * from {{ ref('dim_user') }}
+),
+
 exposures as (
     select exposures.*
     from {{ ref('fct_exposure') }} as exposures
@@ -49,12 +53,16 @@ chances as (
     from exposures
 ),
 
+-- What others' answers count does not hang on who may not be profiled, unless there is nobody else.
 usual_chances as (
     select
-        campaign_key,
-        median(propensity) as propensity
+        chances.campaign_key,
+        coalesce(
+            median(chances.propensity) filter (where users.may_be_personalised), median(chances.propensity)
+        ) as propensity
     from chances
-    group by campaign_key
+    inner join users on chances.user_key = users.user_key
+    group by chances.campaign_key
 ),
 
 -- The inverse propensity, clipped. Of twelve items each has a propensity of about 1 / 12, and its plain inverse would

@@ -209,3 +209,20 @@ def test_visits_and_dismissals_of_a_contact_are_those_before_it_was_decided(worl
     assert history.features.activity.tolist() == [2, 4]
     # The visit of November was within 90 days of neither; its dismissal within a year of both.
     np.testing.assert_allclose(history.features.further, further_columns(np.array([1.0, 2.0]), np.array([2, 4])))
+
+
+def test_of_who_may_not_be_profiled_only_what_their_segment_does_is_known(world: SmallWorld) -> None:
+    """Dan is as ann and bob are on average, eve as cat, and fay, whose segment nobody else is in, as the three of them."""
+    for user, segment in (("dan", "active"), ("eve", "dormant"), ("fay", "new")):
+        world.person(user, may_be_personalised=False, segments=[f"lifecycle:joined:{segment}"])
+    for user, events in (("ann", 4), ("bob", 2), ("cat", 3), ("dan", 9)):
+        for _ in range(events):
+            world.event(user, "film:f1", "view")
+    for user in ("ann", "dan"):
+        world.response("spring", user, "dismiss")
+    with reader(world) as facts:
+        people = facts.people()["user_key"].to_pylist()
+        known = facts.known()
+    assert people == ["ann", "bob", "cat", "dan", "eve", "fay"]
+    assert known.activity.tolist() == known.activity_on["film"].tolist() == [4, 2, 3, 3, 3, 3]
+    assert known.dismissals.tolist() == [1, 0, 0, 1 / 2, 0, 1 / 3]

@@ -20,14 +20,14 @@ Members = set[tuple[str, str]]
 WORLD = """
 create schema core; create schema raw; create schema marketing;
 create table raw.run (as_of timestamp);
-create table core.dim_user (user_key varchar);
+create table core.dim_user (user_key varchar, may_be_personalised boolean default true);
 create table marketing.defined_segment (
     segment_key varchar, family varchar, name varchar, platform varchar, definition varchar
 );
 create table marketing.defined_stay (
     segment_key varchar, user_key varchar, entered_at timestamp, exited_at timestamp
 );
-insert into core.dim_user values ('ann'), ('ben'), ('cal');
+insert into core.dim_user (user_key) values ('ann'), ('ben'), ('cal');
 """
 
 
@@ -139,7 +139,7 @@ def test_of_joined_accounts_the_survivors_stays_count_and_nobodys_are_lost_when_
     world.execute("delete from core.dim_user where user_key = 'ben'")
     run(world, 2, {(drama, "ann")})
     assert stays(world) == [(drama, "ann", day(1), None)]
-    world.execute("insert into core.dim_user values ('ben')")
+    world.execute("insert into core.dim_user (user_key) values ('ben')")
     run(world, 3, {(drama, "ann"), (war, "ben")})
     assert stays(world) == [(drama, "ann", day(1), None), (war, "ben", day(1), day(2)), (war, "ben", day(3), None)]
 
@@ -170,3 +170,14 @@ def test_a_run_that_is_cut_off_leaves_all_as_it_was(tmp_path: Path) -> None:
             ("interest:joined:war", None),
             ("taste:joined:war", day(2)),
         ]
+
+
+def test_stays_of_who_refuses_to_be_profiled_are_hidden_for_as_long(world: duckdb.DuckDBPyConnection) -> None:
+    drama = "interest:joined:drama"
+    run(world, 1, {(drama, "ann"), (drama, "ben")})
+    world.execute("update core.dim_user set may_be_personalised = user_key != 'ann'")
+    run(world, 3, {(drama, "ben")})
+    assert stays(world) == [(drama, "ben", day(1), None)]
+    world.execute("update core.dim_user set may_be_personalised = true")
+    run(world, 5, {(drama, "ann"), (drama, "ben")})
+    assert stays(world) == [(drama, "ann", day(1), day(3)), (drama, "ann", day(5), None), (drama, "ben", day(1), None)]

@@ -648,15 +648,23 @@ class TestLimits:
         assert everyone["shadow_price"] == pytest.approx(value["spring"] + value["autumn"] - 0.02, rel=0.01)
         assert everyone["total_price"] == pytest.approx(everyone["shadow_price"] * of_all.sum())
 
-    def test_what_the_held_out_would_have_taken_of_a_budget_is_no_gain(self, world: SmallWorld, tmp_path: Path) -> None:
+    def test_a_holdout_costs_what_the_same_plan_would_bring_more_without_it(
+        self, world: SmallWorld, tmp_path: Path
+    ) -> None:
+        """Money for every other one: what is set aside for the held-out is spent on nobody else."""
         world.people(60)
-        # Money for every other one of people who are worth the same: it is as well spent on the others.
-        world.campaign("spring", holdout_share=0.5, budget=30, cost_per_exposure=1, value_per_conversion=10_000)
+        terms = {"budget": 30, "cost_per_exposure": 1, "value_per_conversion": 10_000, "frequency_cap": 1}
+        world.campaign("spring", holdout_share=0.5, frequency_window_days=30, **terms)
         plan = planned(world, tmp_path)
         (held,) = (row for row in rows(plan, "limit") if row["limit_kind"] == "campaign_holdout")
-        value = {row["expected_value"] for row in rows(plan, "contact")}
-        assert held["bound_people"] > 0
-        assert held["shadow_price"] < 0.05 * min(value)
+        world.connection.execute("update core.dim_campaign set holdout_share = 0")
+        without = planned(world, tmp_path, version="v2")
+        brought = [
+            sum(row["expected_value"] - row["cost"] for row in rows(one, "contact") if row["arm"] == "treatment")
+            for one in (plan, without)
+        ]
+        assert 0 < held["bound_people"] < 30
+        assert held["total_price"] == pytest.approx(brought[1] - brought[0], rel=0.01)
 
     def test_stock_runs_out_and_the_next_best_item_is_offered(self, world: SmallWorld, tmp_path: Path) -> None:
         users = world.people(6)
@@ -693,6 +701,17 @@ class TestLimits:
         reached = [row["user_key"] for row in rows(planned(world, tmp_path, version="v2"), "contact")]
         assert len(reached) == 4
         assert sum(user.startswith("lapsed") for user in reached) == 2
+
+    def test_a_minimum_that_cannot_be_reached_has_no_price(self, world: SmallWorld, tmp_path: Path) -> None:
+        world.people(3)
+        world.person("gone", segments=["value:joined:lapsed"], reason="no_consent")
+        world.campaign("spring")
+        world.limit("minimum_reach", 2, segment_key="value:joined:lapsed")
+        world.limit("minimum_reach", 2, segment_key="lifecycle:joined:active")
+        reach = {row["segment_key"]: row for row in rows(planned(world, tmp_path), "limit") if row["segment_key"]}
+        missed, kept = reach["value:joined:lapsed"], reach["lifecycle:joined:active"]
+        assert (missed["allowed"], missed["used"], missed["shadow_price"]) == (2, 0, None)
+        assert (kept["allowed"], kept["shadow_price"]) == (2, 0)
 
     def test_one_contact_counts_for_every_minimum_reach_of_the_person(self, world: SmallWorld, tmp_path: Path) -> None:
         lapsed, new = "value:joined:lapsed", "lifecycle:film:new"
@@ -918,9 +937,16 @@ class TestItems:
     def test_who_may_not_be_profiled_is_shown_what_is_popular_and_valued_as_anybody(
         self, world: SmallWorld, tmp_path: Path
     ) -> None:
-        """Ann's list names c1 first, as a stranger's would, and c2 is the most popular of the campaign."""
+        """Ann's list names c1 first, as a stranger's would, and c2 is the most popular of the campaign.
+
+        That is c2 still: what is seen after now, or by people who may not be profiled, is not looked at.
+        """
         world.people(3)
-        world.person("ann", may_be_personalised=False)
+        for user in ("ann", "ben"):
+            world.person(user, may_be_personalised=False)
+            world.event(user, "knowledge:c1", "view")
+        for number in range(2):
+            world.event(f"u00{number}", "knowledge:c1", "view", at=AS_OF + timedelta(days=1))
         for item in ("c1", "c2"):
             world.item(f"knowledge:{item}")
         world.event("u000", "knowledge:c2", "view")

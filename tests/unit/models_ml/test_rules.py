@@ -650,3 +650,13 @@ def test_without_rules_the_first_k_stay_bit_for_bit(lists, k):
         assert np.array_equal(after[:, :width], before[:, :width])
     assert (found.items[:, width:] == -1).all()
     assert report == RulesReport(lists=4)
+
+
+def test_an_exclusion_that_concerns_only_who_may_not_be_profiled_does_something():
+    unprofiled = world().take(np.array([[*PEOPLE].index("cat")]))
+    nobody = world().take(np.zeros(0, dtype=np.int64))
+    for action, warnings in (("exclude", 0), ("pin", 1)):
+        row = dict.fromkeys(SCHEMA.names) | {"rule_id": "r", "action": action, "is_active": True}
+        row |= {"target_domain": "film", "item_id": "0", "country": "FR"}
+        table = pa.Table.from_pylist([row], schema=SCHEMA)
+        assert len(rules_from_arrow(table, catalogue(), nobody, AS_OF, unprofiled).warnings) == warnings

@@ -12,6 +12,7 @@ from models_ml.contemporary import ContemporaryPopularityConfig
 from models_ml.content import FEATURE_KINDS, item_content_from_arrow
 from models_ml.content_model import ContentModelConfig
 from models_ml.exploration import ExplorationConfig
+from models_ml.interactions import interactions_from_arrow
 from models_ml.neighbours import UserNeighboursConfig
 from models_ml.popularity import PopularityConfig
 from models_ml.registry import fit_model
@@ -19,6 +20,7 @@ from models_ml.rules import RULE_COLUMNS, rules_from_arrow
 from models_ml.scoring import REASON_CODES, ListMaker
 from models_ml.segment_popularity import SegmentPopularityConfig
 from models_ml.traits import Traits
+from tests.unit.models_ml.conftest import preference_table
 
 TEN = ScoringConfig(k=10, block_people=37)
 
@@ -518,3 +520,20 @@ def test_models_that_have_learnt_from_who_may_not_be_profiled_serve_nobody(parte
     others = dataclasses.replace(held, item_keys=pa.array([f"x{n}" for n in range(80)]))
     with pytest.raises(ValueError, match="other items"):
         ListMaker(models, learnt, TEN, unprofiled=others)
+
+
+def test_who_may_not_be_profiled_has_no_list_where_the_target_has_no_item(parted):
+    learnt, held, _ = parted
+    films = [key for key in learnt.item_keys.to_pylist() if key.startswith("film:")]
+    learnt, held = (
+        interactions_from_arrow(
+            preference_table([(user, item, 1.0, 0) for user in users.to_pylist() for item in films[:3]]),
+            domains=("film", "knowledge"),
+        )
+        for users in (learnt.user_keys[:9], held.user_keys)
+    )
+    popular = fit_model(learnt, PopularityConfig())
+    rows = lists_in(
+        (learnt, held, served_by(popular, learnt)), keys=pa.concat_arrays([learnt.user_keys, held.user_keys])
+    )
+    assert rows == []
