@@ -516,3 +516,7 @@ def _domain(domain: str | None) -> str | None:
 def _complain(message: str, status: int) -> int:
     print(f"zhiying: {message}", file=sys.stderr)
     return status
+
+
+if __name__ == "__main__":
+    main()

@@ -37,10 +37,11 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     assert f"zhiying {command}" in capsys.readouterr().out.split("Example", 1)[1]
 
 
-def test_the_command_is_installed() -> None:
-    done = subprocess.run(
-        [Path(sys.executable).parent / "zhiying", "--help"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(
+    "command", [[Path(sys.executable).parent / "zhiying"], [sys.executable, "-m", "orchestration.cli"]]
+)
+def test_the_command_is_installed_and_a_module(command: list[str | Path]) -> None:
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
 
