@@ -300,7 +300,18 @@ class TestProblems:
             ({"holdout_share": 1.0}, "refused", "holdout_share is 1"),
             ({"holdout_share": -0.1}, "refused", "holdout_share is -0.1"),
             ({"starts_at": datetime(2026, 5, 1), "ends_at": datetime(2026, 4, 1)}, "refused", "before it starts"),
-            ({"item_ids": ["nowhere"]}, "refused", "None of its items"),
+            ({"item_ids": ["nowhere"]}, "refused", "None of its items is in the catalogue of the knowledge platform"),
+            (
+                {"source_item_ids": ["m1"]},
+                "refused",
+                "Its items are all of the film platform; name in item_ids what of",
+            ),
+            (
+                {"item_ids": ["c1"], "source_item_ids": ["nope", "c1"]},
+                "refused",
+                "None of its items of the film platform is in the catalogue",
+            ),
+            ({"item_ids": ["c1"], "source_item_ids": ["nope", "m1"]}, "planned", None),
             ({"segment": "value:film:hihg"}, "refused", "did you mean value:film:high?"),
             ({"segment": "people who like cats"}, "refused", "marketing.segment"),
             ({"currency": None}, "refused", "no currency"),
@@ -320,6 +331,8 @@ class TestProblems:
         self, world: SmallWorld, tmp_path: Path, brief: dict[str, Any], state: str, words: str | None
     ) -> None:
         world.person("ann", segments=["value:film:high"])
+        world.item("knowledge:c1")
+        world.item("film:m1")
         world.campaign("good", channel="push")
         world.campaign("also good", channel="banner")
         world.campaign("spring", **brief)
