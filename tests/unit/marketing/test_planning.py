@@ -480,6 +480,22 @@ class TestProblems:
         plan = planned(world, tmp_path, version="v2")
         assert [row[column] for row in rows(plan, "limit") if row["limit_kind"] == kind] == [key]
 
+    @pytest.mark.parametrize(
+        ("table", "kind", "key"),
+        [
+            ("snapshots.snapshot_contents", "stock", "knowledge:gone"),
+            ("snapshots.snapshot_films", "stock", "film:gone"),
+            ("marketing.observed_segment", "minimum_reach", "taste:joined:gone"),
+        ],
+    )
+    def test_a_slip_is_told_as_one_before_all_that_tells_of_the_past_has_been_made(
+        self, world: SmallWorld, tmp_path: Path, table: str, kind: str, key: str
+    ) -> None:
+        world.connection.execute(f"drop table {table}")
+        world.limit(kind, 5, item_key=key, segment_key=key)
+        with pytest.raises(CampaignLimitError, match="was ever known"):
+            planned(world, tmp_path)
+
     def test_an_item_that_was_only_ever_offered_was_known_too(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
         world.campaign("spring")
