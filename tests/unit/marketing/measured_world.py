@@ -25,7 +25,7 @@ create table staging.stg_marketing__responses (
     response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp
 );
 create table raw.run (as_of timestamp, time_zone varchar);
-create table core.dim_user (user_key varchar);
+create table core.dim_user (user_key varchar, may_be_personalised boolean default true);
 create table core.dim_item (item_key varchar, domain varchar, item_id varchar, is_inferred boolean);
 create table core.dim_campaign (
     campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar, channel varchar,
