@@ -59,6 +59,12 @@ known as (
         median(price) as median_price
     from listed
     group by campaign_key
+),
+
+known_beside as (
+    select distinct campaigns.campaign_key
+    from core.dim_campaign as campaigns, unnest(campaigns.source_item_ids) as listed (item_id)
+    inner join items on campaigns.source_platform = items.domain and listed.item_id = items.item_id
 )
 
 select
@@ -68,6 +74,8 @@ select
     campaigns.target_platform,
     nullif(trim(campaigns.channel), '') as channel,
     len(campaigns.item_ids) as items_named,
+    len(campaigns.source_item_ids) as source_items_named,
+    known_beside.campaign_key is not null as has_source_items,
     coalesce(known.item_keys, cast([] as varchar[])) as item_keys,
     nullif(trim(campaigns.segment), '') as segment,
     campaigns.status,
@@ -84,6 +92,7 @@ select
     campaigns.ends_at < campaigns.starts_at as ends_first
 from core.dim_campaign as campaigns
 left join known on campaigns.campaign_key = known.campaign_key
+left join known_beside on campaigns.campaign_key = known_beside.campaign_key
 cross join runs
 order by campaigns.campaign_key
 """
@@ -238,7 +247,7 @@ def _brief(row: dict[str, Any], segments: Sequence[str], first: date, days: int)
         channel=row["channel"] or NO_CHANNEL,
         segment_key=row["segment"],
         item_keys=tuple(row["item_keys"]),
-        names_items=bool(row["items_named"]),
+        names_items=bool(row["items_named"] + row["source_items_named"]),
         currency=row["currency"],
         budget=_or(row["budget"], 0.0),
         cost=_or(row["cost"], 0.0),
@@ -301,6 +310,15 @@ def _problem(row: dict[str, Any], segments: Sequence[str]) -> str | None:
             return f"Its {name} is {row[name]}; give at least 1, or pause the campaign."
     if row["items_named"] and not row["item_keys"]:
         return f"None of its items is in the catalogue of the {row['target_platform']} platform; correct item_ids."
+    if row["source_items_named"]:
+        source, target = row["source_platform"], row["target_platform"]
+        if not row["items_named"]:
+            # As one without items it would be for anything on the target platform, which it does not say.
+            return (
+                f"Its items are all of the {source} platform; name in item_ids what of the {target} platform it is for."
+            )
+        if not row["has_source_items"]:
+            return f"None of its items of the {source} platform is in the catalogue there; correct or drop them in item_ids."
     if row["segment"] is not None and row["segment"] not in segments:
         return _unknown_segment(row["segment"], segments, runs=row["runs"])
     return None

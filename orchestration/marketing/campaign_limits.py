@@ -9,27 +9,26 @@ from dataclasses import dataclass
 
 import duckdb
 
+from orchestration.sql import has_relation
+
 _ACTIVE = """
 select limit_id, limit_kind, nullif(lower(trim(channel)), '') as channel, item_key, segment_key, amount, window_days
 from seeds.campaign_limits
 where is_active
 order by limit_id
 """
-# What is there; and what was there once: in a catalogue as snapshots recorded it, in a run's segments, or in a contact.
+# What is there; and where it is told what was there once: a catalogue as snapshots recorded it, a run's segments, or contacts.
 _THERE = {
     "item": "select item_key as key from core.dim_item",
     "segment": "select segment_key as key from marketing.known_segment",
 }
 _ONCE = {
-    "item": """
-        select item_key as key from snapshots.snapshot_contents
-        union all select item_key from snapshots.snapshot_films
-        union all select item_key from marketing.past_contact
-    """,
-    "segment": """
-        select segment_key as key from marketing.observed_segment
-        union all select unnest(segment_keys) from marketing.past_contact
-    """,
+    "item": {
+        "snapshots.snapshot_contents": "item_key",
+        "snapshots.snapshot_films": "item_key",
+        "marketing.past_contact": "item_key",
+    },
+    "segment": {"marketing.observed_segment": "segment_key", "marketing.past_contact": "unnest(segment_keys)"},
 }
 _TABLE = {"item": "core.dim_item", "segment": "marketing.segment"}
 _SHARES = ("global_holdout", "exploration_share")
@@ -128,8 +127,14 @@ def _is_there(connection: duckdb.DuckDBPyConnection, kind: str, key: str, row: s
     Raises:
         CampaignLimitError: If it never was, which is a slip of the pen as a rule: the limit would silently not hold.
     """
-    for known, is_there in ((_THERE, True), (_ONCE, False)):
-        if connection.execute(f"select 1 from ({known[kind]}) where key = ? limit 1", [key]).fetchall():
+    # In a home of an earlier version not all of these have been made yet.
+    once = [
+        f"select {column} as key from {table}"
+        for table, column in _ONCE[kind].items()
+        if has_relation(connection, table)
+    ]
+    for known, is_there in ((_THERE[kind], True), *((told, False) for told in once)):
+        if connection.execute(f"select 1 from ({known}) where key = ? limit 1", [key]).fetchall():
             return is_there
     keys = [one for (one,) in connection.execute(f"{_THERE[kind]} order by 1").fetchall()]
     near = difflib.get_close_matches(key, keys, n=3)

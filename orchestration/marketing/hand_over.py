@@ -295,7 +295,7 @@ _LIST_COLUMNS = [
 
 _NAMES = "select campaign_key, name, kind from core.dim_campaign"
 
-# Items of both platforms, of a campaign that names any of the source platform: as a shelf in turns, as a challenge step by step.
+# Items of the catalogue, of a campaign that has some of both platforms: as a shelf in turns, as a challenge step by step.
 _SHELF = """
 with sides as (
     select kind, source_platform as platform, source_item_ids as item_ids, 1 as step
@@ -322,6 +322,7 @@ select
 from named
 inner join core.dim_item as items
     on named.platform = items.domain and named.item_id = items.item_id and not items.is_inferred
+qualify min(named.step) over () < max(named.step) over ()
 order by rank
 """
 

@@ -109,7 +109,7 @@ def _recorded_measures(known: Outcomes) -> Iterator[_Measure]:
             done = (np.nan_to_num(after, nan=np.inf) <= days).astype(np.float64)
             yield _Measure(f"{kind}_{days}d", done, recorded_of[kind] & (followed >= days))
     completed = np.nan_to_num(numbers(outcomes, "challenge_after"), nan=np.inf) <= CHALLENGE_DAYS
-    challenged = flags(outcomes, "is_challenge") & (followed >= CHALLENGE_DAYS)
+    challenged = flags(outcomes, "is_challenge_recorded") & (followed >= CHALLENGE_DAYS)
     yield _Measure(f"challenge_{CHALLENGE_DAYS}d", completed.astype(np.float64), challenged)
     rating = numbers(outcomes, "rating")
     yield _Measure("rating", np.nan_to_num(rating), ~np.isnan(rating), is_share=False)

@@ -87,19 +87,27 @@ from followed
 order by segment_key, user_key, entered_at;
 """
 
+# What the latest run says goes; a run as of an earlier moment adds what is not told yet.
 _SEGMENTS = """
 create or replace table marketing.observed_segment as
-with now as (
-    select segment_key, family, name, platform, definition from marketing.known_segment
+with runs as (
+    select bool_or(later.as_of is not null) as is_overtaken
+    from raw.run as runs
+    left join marketing.observed_run as later on runs.as_of < later.as_of
+),
+
+told as (
+    select segment_key, family, name, platform, definition, true as is_kept from marketing.observed_segment
+    union all
+    select segment_key, family, name, platform, definition, false from marketing.known_segment
     where list_contains($families, family)
 )
 
-select segment_key, family, name, platform, definition from now
-union all
-select observed.segment_key, observed.family, observed.name, observed.platform, observed.definition
-from marketing.observed_segment as observed
-anti join now on observed.segment_key = now.segment_key
-order by segment_key
+select told.segment_key, told.family, told.name, told.platform, told.definition
+from told
+cross join runs
+qualify row_number() over (partition by told.segment_key order by told.is_kept != runs.is_overtaken) = 1
+order by told.segment_key
 """
 
 _RUN = """
@@ -112,8 +120,8 @@ where as_of not in (select as_of from marketing.observed_run)
 def observe_stays(connection: duckdb.DuckDBPyConnection) -> None:
     """Notes who is in segments of interest, potential and taste at the moment of the run.
 
-    Changes `marketing.observed_stay` (key of segment and person, entered_at, exited_at), `observed_segment` (what each was when it
-    was last seen) and `observed_run` (the moments); a part of the caller's transaction, so that a run that is killed leaves all
+    Changes `marketing.observed_stay` (key of segment and person, entered_at, exited_at), `observed_segment` (what each was when the
+    latest run saw it) and `observed_run` (the moments); a part of the caller's transaction, so that a run that is killed leaves all
     of it as it was. Cost: one pass over all that is kept.
 
     Args:

@@ -84,6 +84,25 @@ followed as (
 selling as (
     select distinct purchases.domain
     from core.fct_purchase as purchases
+),
+
+steps as (
+    select campaign_key, source_platform as domain, unnest(source_item_ids) as item_id, 1 as step from core.dim_campaign
+    where kind = 'interactive'
+    union all
+    select campaign_key, target_platform, unnest(item_ids), 2 from core.dim_campaign
+    where kind = 'interactive'
+),
+
+-- A step of which no item is in the catalogue can be done by nobody. One item is enough; what was done with the others counts
+-- too, as they may have been there at the time.
+challenges as (
+    select steps.campaign_key
+    from steps
+    inner join core.dim_item as items on steps.domain = items.domain and steps.item_id = items.item_id
+    where not items.is_inferred
+    group by steps.campaign_key
+    having count(distinct steps.step) = 2
 )
 
 select
@@ -98,7 +117,7 @@ select
     list_transform(
         campaigns.source_item_ids, lambda item_id: campaigns.source_platform || ':' || item_id
     ) as source_item_keys,
-    campaigns.kind = 'interactive' and len(campaigns.source_item_ids) > 0 and len(campaigns.item_ids) > 0 as is_challenge,
+    challenges.campaign_key is not null as is_challenge,
     cast(campaigns.budget as double) as budget,
     coalesce(cast(campaigns.cost_per_exposure as double), 0) as cost_per_exposure,
     cast(campaigns.value_per_conversion as double) as value_per_conversion,
@@ -110,6 +129,7 @@ select
 from core.dim_campaign as campaigns
 left join followed on campaigns.campaign_key = followed.campaign_key
 left join selling on campaigns.target_platform = selling.domain
+left join challenges on campaigns.campaign_key = challenges.campaign_key
 order by campaigns.campaign_key
 """
 
@@ -306,6 +326,7 @@ with runs as (
 subjects as (
     select
         subjects.*,
+        campaigns.source_platform,
         campaigns.target_platform,
         campaigns.currency,
         campaigns.is_purchase_recorded,
@@ -431,9 +452,10 @@ rated as (
 ),
 
 -- A kind of event that a platform never delivers is not measured, which is not the same as none.
-completing as (
-    select distinct domain from core.fct_interaction
-    where event_type = 'complete'
+recording as (
+    select domain, bool_or(event_type = 'complete') as has_completions from core.fct_interaction
+    where event_type in {challenge_events}
+    group by domain
 ),
 
 answered as (
@@ -459,13 +481,13 @@ select
     cast(coalesce(spent.revenue_before, 0) as double) as revenue_before,
     (epoch_us(acted.returned_at) - epoch_us(subjects.started_at)) / 86400e6 as returned_after,
     (epoch_us(acted.completed_at) - epoch_us(subjects.started_at)) / 86400e6 as completed_after,
-    coalesce(subjects.is_challenge, false) as is_challenge,
     (epoch_us(challenged.completed_at) - epoch_us(subjects.started_at)) / 86400e6 as challenge_after,
     (epoch_us(refunded.refunded_at) - epoch_us(subjects.started_at)) / 86400e6 as refunded_after,
     (epoch_us(unsubscribed.unsubscribed_at) - epoch_us(subjects.started_at)) / 86400e6 as unsubscribed_after,
     cast(rated.rating as double) as rating,
     (epoch_us(runs.as_of) - epoch_us(subjects.started_at)) / 86400e6 as followed_days,
-    completing.domain is not null as is_completion_recorded,
+    coalesce(recording.has_completions, false) as is_completion_recorded,
+    subjects.is_challenge and recording.domain is not null and recording_there.domain is not null as is_challenge_recorded,
     answered.campaign_key is not null as is_answer_recorded,
     subjects.is_purchase_recorded,
     subjects.is_purchase_recorded or subjects.is_response_comparable as is_conversion_recorded,
@@ -479,7 +501,8 @@ left join challenged on subjects.subject = challenged.subject
 left join refunded on subjects.subject = refunded.subject
 left join unsubscribed on subjects.subject = unsubscribed.subject
 left join rated on subjects.subject = rated.subject
-left join completing on subjects.target_platform = completing.domain
+left join recording on subjects.target_platform = recording.domain
+left join recording as recording_there on subjects.source_platform = recording_there.domain
 left join answered on subjects.campaign_key = answered.campaign_key
 left join reached
     on subjects.campaign_key = reached.campaign_key and subjects.user_key = reached.user_key

@@ -25,7 +25,8 @@ create table staging.stg_marketing__responses (
     response_key varchar, exposure_key varchar, response_type varchar, occurred_at timestamp
 );
 create table raw.run (as_of timestamp, time_zone varchar);
-create table core.dim_user (user_key varchar);
+create table core.dim_user (user_key varchar, may_be_personalised boolean default true);
+create table core.dim_item (item_key varchar, domain varchar, item_id varchar, is_inferred boolean);
 create table core.dim_campaign (
     campaign_key varchar, name varchar, kind varchar, source_platform varchar, target_platform varchar, channel varchar,
     item_ids varchar[], source_item_ids varchar[], currency varchar, budget decimal(18, 4), cost_per_exposure decimal(18, 4),
@@ -87,6 +88,13 @@ class World:
             "ends_at": END,
         }
         self._insert("core.dim_campaign", row | other)
+
+    def catalogue(self, *item_keys: str, is_inferred: bool = False) -> None:
+        """Items of the catalogue, or such as are only mentioned."""
+        for item_key in item_keys:
+            domain, item_id = item_key.split(":")
+            row = {"item_key": item_key, "domain": domain, "item_id": item_id, "is_inferred": is_inferred}
+            self._insert("core.dim_item", row)
 
     def people(self, *users: str) -> None:
         """People who are known."""

@@ -54,7 +54,7 @@ def measured(days_apart: int) -> list[dict[str, object]]:
         dict(zip(("event_key", "user_key", "item_key", "bought_at"), zip(*bought, strict=True), strict=True))
     )
     with registered(world.connection, lot=contacts, buyer=buyers, person=pa.table({"user_key": users})):
-        world.connection.execute("insert into core.dim_user select user_key from person")
+        world.connection.execute("insert into core.dim_user (user_key) select user_key from person")
         world.connection.execute(
             "insert into marketing.past_contact by name select *, not_before - interval 1 hour as decided_at, "
             "cast(not_before as date) as contact_date, 'email' as channel, cast([] as varchar[]) as segment_keys from lot"

@@ -334,6 +334,21 @@ def test_a_challenge_hands_over_its_steps_and_its_rule(house: House) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["special_programme", "interactive"])
+@pytest.mark.parametrize(("source", "target"), [(["8", "nope"], ["42"]), (["42"], ["nope"]), (["42"], [])])
+def test_items_of_one_platform_only_are_no_shelf_and_no_challenge(
+    house: House, kind: str, source: list[str], target: list[str]
+) -> None:
+    house.build.connection.execute(
+        "update core.dim_campaign set kind = ?, source_item_ids = ?, item_ids = ? where campaign_key = 'spring'",
+        [kind, source, target],
+    )
+    house.plans("plan-1", contact("plan-1", "ann"))
+    house.hands_over()
+    assert not (house.exports / SPRING / "shelf.csv").exists()
+    assert "challenge" not in house.manifest()
+
+
 def test_a_shelf_is_sealed_like_the_list(house: House) -> None:
     shelf_of(house, "special_programme")
     file = house.exports / SPRING / "shelf.csv"

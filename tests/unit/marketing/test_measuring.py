@@ -726,6 +726,15 @@ def test_measuring_writes_nothing_and_gives_the_same_twice(world: World) -> None
     assert world.connection.execute("select table_name from duckdb_tables() order by all").fetchall() == before
 
 
+def quiz(world: World, *, recorded: dict[str, str] | None = None, **brief: object) -> None:
+    """A challenge from m1 to c1, and somebody outside of it by whom each platform delivers events of a kind."""
+    world.catalogue("film:m1", "knowledge:c1")
+    world.catalogue("film:mentioned", is_inferred=True)
+    world.campaign("quiz", **({"kind": "interactive", "item_ids": ["c1"], "source_item_ids": ["m1"]} | brief))
+    for domain, event_type in (recorded or {"film": "rating", "knowledge": "complete"}).items():
+        world.did("bystander", event_type, day=1, domain=domain)
+
+
 @pytest.mark.parametrize(
     ("done", "counts"),
     [
@@ -747,7 +756,7 @@ def test_measuring_writes_nothing_and_gives_the_same_twice(world: World) -> None
 def test_a_challenge_is_completed_by_an_item_of_the_source_and_then_one_of_the_target_in_time(
     world: World, done: list[tuple[str, str, float]], counts: bool
 ) -> None:
-    world.campaign("quiz", kind="interactive", item_ids=["c1", "c2"], source_item_ids=["m1"])
+    quiz(world, item_ids=["c1", "c2"], source_item_ids=["m1"])
     (treated, *_), _ = two_arms(world, "quiz", 2, 2)
     for item_key, event_type, day in done:
         domain, item_id = item_key.split(":")
@@ -757,7 +766,7 @@ def test_a_challenge_is_completed_by_an_item_of_the_source_and_then_one_of_the_t
 
 
 def test_the_challenge_is_compared_between_the_arms(world: World) -> None:
-    world.campaign("quiz", kind="interactive", item_ids=["c1"], source_item_ids=["m1"])
+    quiz(world)
     treated, held_out = two_arms(world, "quiz", 40, 40)
     for user in (*treated[:20], *held_out[:4]):
         world.did(user, "complete", "m1", day=2, domain="film")
@@ -771,14 +780,44 @@ def test_the_challenge_is_compared_between_the_arms(world: World) -> None:
 @pytest.mark.parametrize(
     "brief",
     [
-        {"kind": "interactive", "item_ids": ["c1"]},
-        {"kind": "special_programme", "item_ids": ["c1"], "source_item_ids": ["m1"]},
+        {"source_item_ids": []},
+        {"item_ids": []},
+        {"source_item_ids": ["nope", "c1"]},
+        {"source_item_ids": ["mentioned"]},
+        {"item_ids": ["nope", "m1"]},
+        {"kind": "special_programme"},
     ],
 )
 def test_a_campaign_without_two_steps_is_no_challenge(world: World, brief: dict[str, object]) -> None:
-    world.campaign("quiz", **brief)
+    quiz(world, **brief)
     two_arms(world, "quiz", 2, 2)
     assert world.lift("campaign", "quiz", "challenge_14d", "newcombe") == []
+
+
+@pytest.mark.parametrize(
+    ("film", "knowledge", "is_told"),
+    [
+        ("complete", "rating", True),
+        ("rating", "rating", True),
+        ("view", "complete", False),
+        ("complete", "view", False),
+    ],
+)
+def test_a_challenge_with_a_step_that_its_platform_never_delivers_is_not_measured(
+    world: World, film: str, knowledge: str, is_told: bool
+) -> None:
+    quiz(world, recorded={"film": film, "knowledge": knowledge})
+    two_arms(world, "quiz", 2, 2)
+    assert bool(world.lift("campaign", "quiz", "challenge_14d", "newcombe")) == is_told
+
+
+def test_what_was_done_with_an_item_before_it_left_the_catalogue_counts(world: World) -> None:
+    quiz(world, source_item_ids=["m1", "gone"])
+    (treated, *_), _ = two_arms(world, "quiz", 2, 2)
+    world.did(treated, "complete", "gone", day=1, domain="film")
+    world.did(treated, "complete", "c1", day=2)
+    (found,) = world.lift("campaign", "quiz", "challenge_14d", "newcombe")
+    assert found["treatment"] == 0.5
 
 
 def test_items_of_the_source_platform_are_no_conversions(world: World) -> None:

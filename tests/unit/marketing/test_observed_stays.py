@@ -152,6 +152,20 @@ def test_a_segment_that_is_gone_is_still_told_as_it_was(world: duckdb.DuckDBPyCo
     assert world.execute("select segment_key from marketing.known_segment").fetchall() == [("taste:joined:war",)]
 
 
+def test_a_run_as_of_an_earlier_moment_tells_only_of_segments_that_are_not_told_yet(
+    world: duckdb.DuckDBPyConnection,
+) -> None:
+    told = "select segment_key, definition from marketing.observed_segment"
+    drama, crime, war = "interest:joined:drama", "taste:joined:crime", "taste:joined:war"
+    run(world, 5, {(drama, "ann"), (crime, "ann")})
+    run(world, 2, {(drama, "ann"), (crime, "ann"), (war, "ben")})
+    assert dict(world.execute(told).fetchall()) == {drama: "as of day 5", crime: "as of day 5", war: "as of day 2"}
+    # The run itself shows its own, and the next one goes on from the latest.
+    assert set(world.execute("select definition from marketing.known_segment").fetchall()) == {("as of day 2",)}
+    run(world, 6, {(crime, "ann")})
+    assert dict(world.execute(told).fetchall()) == {drama: "as of day 5", crime: "as of day 6", war: "as of day 2"}
+
+
 def test_a_run_that_is_cut_off_leaves_all_as_it_was(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "build.duckdb")) as connection:
         connection.execute(WORLD)

@@ -61,9 +61,8 @@ def known_outcomes(
             **{f"{name}_after": unknown for name in ("returned", "completed", "challenge", "refunded", "unsubscribed")},
             "rating": unknown,
             **dict.fromkeys(("revenue", "revenue_before", "followed_days"), nothing),
-            **{f"is_{name}_recorded": no for name in ("completion", "answer", "purchase")},
+            **{f"is_{name}_recorded": no for name in ("completion", "challenge", "answer", "purchase")},
             "is_conversion_recorded": ~no,
-            "is_challenge": no,
             "is_reached": no,
         }
     )

@@ -300,7 +300,18 @@ class TestProblems:
             ({"holdout_share": 1.0}, "refused", "holdout_share is 1"),
             ({"holdout_share": -0.1}, "refused", "holdout_share is -0.1"),
             ({"starts_at": datetime(2026, 5, 1), "ends_at": datetime(2026, 4, 1)}, "refused", "before it starts"),
-            ({"item_ids": ["nowhere"]}, "refused", "None of its items"),
+            ({"item_ids": ["nowhere"]}, "refused", "None of its items is in the catalogue of the knowledge platform"),
+            (
+                {"source_item_ids": ["m1"]},
+                "refused",
+                "Its items are all of the film platform; name in item_ids what of",
+            ),
+            (
+                {"item_ids": ["c1"], "source_item_ids": ["nope", "c1"]},
+                "refused",
+                "None of its items of the film platform is in the catalogue",
+            ),
+            ({"item_ids": ["c1"], "source_item_ids": ["nope", "m1"]}, "planned", None),
             ({"segment": "value:film:hihg"}, "refused", "did you mean value:film:high?"),
             ({"segment": "people who like cats"}, "refused", "marketing.segment"),
             ({"currency": None}, "refused", "no currency"),
@@ -320,6 +331,8 @@ class TestProblems:
         self, world: SmallWorld, tmp_path: Path, brief: dict[str, Any], state: str, words: str | None
     ) -> None:
         world.person("ann", segments=["value:film:high"])
+        world.item("knowledge:c1")
+        world.item("film:m1")
         world.campaign("good", channel="push")
         world.campaign("also good", channel="banner")
         world.campaign("spring", **brief)
@@ -466,6 +479,22 @@ class TestProblems:
             world.person("ann", segments=[key])
         plan = planned(world, tmp_path, version="v2")
         assert [row[column] for row in rows(plan, "limit") if row["limit_kind"] == kind] == [key]
+
+    @pytest.mark.parametrize(
+        ("table", "kind", "key"),
+        [
+            ("snapshots.snapshot_contents", "stock", "knowledge:gone"),
+            ("snapshots.snapshot_films", "stock", "film:gone"),
+            ("marketing.observed_segment", "minimum_reach", "taste:joined:gone"),
+        ],
+    )
+    def test_a_slip_is_told_as_one_before_all_that_tells_of_the_past_has_been_made(
+        self, world: SmallWorld, tmp_path: Path, table: str, kind: str, key: str
+    ) -> None:
+        world.connection.execute(f"drop table {table}")
+        world.limit(kind, 5, item_key=key, segment_key=key)
+        with pytest.raises(CampaignLimitError, match="was ever known"):
+            planned(world, tmp_path)
 
     def test_an_item_that_was_only_ever_offered_was_known_too(self, world: SmallWorld, tmp_path: Path) -> None:
         world.people(1)
