@@ -119,7 +119,6 @@ class Brief:
         channel: By which people are reached.
         segment_key: Segment that is addressed; None for everyone on the source platform.
         item_keys: Its items that are in the catalogue.
-        names_items: Whether it names any, in the catalogue or not.
         currency: Of its money; None if unknown.
         budget: What may be spent, >= 0.
         cost: Of one contact, >= 0.
@@ -140,7 +139,6 @@ class Brief:
     channel: str
     segment_key: str | None
     item_keys: tuple[str, ...]
-    names_items: bool
     currency: str | None
     budget: float
     cost: float
@@ -247,7 +245,6 @@ def _brief(row: dict[str, Any], segments: Sequence[str], first: date, days: int)
         channel=row["channel"] or NO_CHANNEL,
         segment_key=row["segment"],
         item_keys=tuple(row["item_keys"]),
-        names_items=bool(row["items_named"] + row["source_items_named"]),
         currency=row["currency"],
         budget=_or(row["budget"], 0.0),
         cost=_or(row["cost"], 0.0),
