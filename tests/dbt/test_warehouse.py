@@ -10,10 +10,11 @@ import duckdb
 import pytest
 
 from tests.dbt.invocation import PASS_1, WITHOUT_TESTS
-from tests.dbt.raw_schema import account_key, make_scored_tables
+from tests.dbt.raw_schema import RawSchema, account_key, make_scored_tables
 
 BUILD = ("build", *PASS_1)
-BUILD_UNTESTED = ("build", "--exclude", "tag:after_models", "--exclude-resource-type", *WITHOUT_TESTS)
+UNTESTED = ("--exclude-resource-type", *WITHOUT_TESTS)
+BUILD_UNTESTED = ("build", "--exclude", "tag:after_models", *UNTESTED)
 FACTS = ("fct_interaction", "fct_purchase", "fct_rating", "fct_exposure", "fct_response")
 F1, F2, F3, F4, F5 = (account_key("film", user) for user in ("f1", "f2", "f3", "f4", "f5"))
 K1, K2, K3, K4, K5 = (account_key("knowledge", user) for user in ("k1", "k2", "k3", "k4", "k5"))
@@ -432,6 +433,37 @@ def test_the_run_after_it_knows_one_person_again_and_all_is_as_it_was(looked_bac
     assert differing_tables(stages[2].path, now.path, now.tables) == []
     persons = f"select user_key from intermediate.int_account__joined where account_key in ('{K1}', '{K2}')"
     assert now.rows(persons) == [(F1,), (F1,)]
+
+
+def test_what_is_refused_after_as_of_and_before_a_link_is_known_holds_for_the_person_in_every_run(stages, dbt):
+    """A delivery of choices alone counts; a run that looks back takes F1 - K1 - K2 apart, and what one asks for is of all."""
+    shutil.copy(stages[2].path, dbt.build_file)
+    raw = RawSchema(dbt.build_file)
+    said = {"changed_at": "2026-02-15", "granted": False}
+    raw.deliver(
+        "privacy__consents",
+        [
+            {"platform": "film", "user_id": "f2", "purpose": "personalisation", **said},
+            {"platform": "film", "user_id": "f5", "purpose": "marketing", "granted": True, "changed_at": "2026-01-01"},
+            {"platform": "film", "user_id": "f5", "purpose": "marketing", **said},
+        ],
+        batch=3,
+    )
+    raw.deliver(
+        "privacy__erasure_requests", [{"platform": "knowledge", "user_id": "k2", "requested_at": "2026-02-15"}], batch=3
+    )
+    for as_of, erased in (("2026-01-31", {F1}), ("2026-01-14", {F1, K1, K2})):
+        raw.run(as_of=as_of, batch=3)
+        run = dbt("build", "--select", "+int_user__unprofiled", "+int_account__contactable", *UNTESTED)
+        assert run.succeeded, run.output
+        with raw.connect() as connection:
+            unprofiled = connection.execute("from intermediate.int_user__unprofiled").fetchall()
+            left_alone = connection.execute(
+                "select distinct user_key, reason from intermediate.int_account__contactable "
+                "where reason = 'erased' or since is not null"
+            ).fetchall()
+        assert {key for (key,) in unprofiled} == {F2} | erased
+        assert set(left_alone) == {(key, "erased") for key in erased} | {(F5, "no_consent")}
 
 
 def test_another_time_zone_moves_every_day_without_a_delivery(stages, dbt, fresh_raw):

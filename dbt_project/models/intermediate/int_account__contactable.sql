@@ -8,6 +8,10 @@ accounts as (
     select * from {{ ref('int_account__joined') }}
 ),
 
+all_linked as (
+    select * from {{ ref('int_account__all_linked') }}
+),
+
 people as (
     select * from {{ ref('int_user__merged') }}
 ),
@@ -22,29 +26,18 @@ time_zones as (
     select * from {{ ref('country_time_zones') }}
 ),
 
-choices as (
-    select choices.*
-    from {{ ref('stg_privacy__consents') }} as choices
-    cross join runs
-    where
-        choices.purpose = 'marketing'
-        and choices.changed_at <= runs.as_of
+consents as (
+    select * from {{ ref('int_account__choice') }}
+    where purpose = 'marketing'
 ),
 
 requests as (
-    select requests.*
-    from {{ ref('stg_privacy__erasure_requests') }} as requests
-    cross join runs
-    where requests.requested_at <= runs.as_of
+    select * from {{ ref('stg_privacy__erasure_requests') }}
 ),
 
 responses as (
-    select responses.*
-    from {{ ref('stg_marketing__responses') }} as responses
-    cross join runs
-    where
-        responses.response_type = 'unsubscribe'
-        and responses.occurred_at <= runs.as_of
+    select * from {{ ref('stg_marketing__responses') }}
+    where response_type = 'unsubscribe'
 ),
 
 exposures as (
@@ -54,31 +47,21 @@ exposures as (
 -- Whoever asks for erasure on one platform is left alone on both.
 erasures as (
     select
-        accounts.user_key,
+        all_linked.user_key,
         min(requests.requested_at) as requested_at
     from requests
-    inner join accounts on requests.account_key = accounts.account_key
-    group by accounts.user_key
-),
-
-consents as (
-    select
-        account_key,
-        arg_max(granted, changed_at) as granted,
-        max(changed_at) as changed_at,
-        max(changed_at) filter (where granted) as granted_at
-    from choices
-    group by account_key
+    inner join all_linked on requests.account_key = all_linked.account_key
+    group by all_linked.user_key
 ),
 
 unsubscriptions as (
     select
-        accounts.user_key,
-        accounts.platform,
+        all_linked.user_key,
+        all_linked.platform,
         responses.occurred_at
     from responses
     inner join exposures on responses.exposure_key = exposures.exposure_key
-    inner join accounts on exposures.account_key = accounts.account_key
+    inner join all_linked on exposures.account_key = all_linked.account_key
 ),
 
 -- Consent that is given again takes back what was unsubscribed from before it.

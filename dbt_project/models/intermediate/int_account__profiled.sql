@@ -19,13 +19,8 @@ links as (
 ),
 
 consents as (
-    select
-        account_key,
-        arg_max(granted, changed_at) as granted,
-        max(changed_at) as changed_at
-    from {{ ref('stg_privacy__consents') }}
+    select * from {{ ref('int_account__choice') }}
     where purpose = 'marketing'
-    group by account_key
 ),
 
 last_links as (

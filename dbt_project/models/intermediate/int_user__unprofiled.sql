@@ -1,34 +1,21 @@
 with
 
-runs as (
-    select * from {{ source('raw', 'run') }}
-),
-
 accounts as (
-    select * from {{ ref('int_account__joined') }}
+    select * from {{ ref('int_account__all_linked') }}
 ),
 
 choices as (
-    select choices.*
-    from {{ ref('stg_privacy__consents') }} as choices
-    cross join runs
-    where
-        choices.purpose = 'personalisation'
-        and choices.changed_at <= runs.as_of
+    select * from {{ ref('int_account__choice') }}
 ),
 
 requests as (
-    select requests.*
-    from {{ ref('stg_privacy__erasure_requests') }} as requests
-    cross join runs
-    where requests.requested_at <= runs.as_of
+    select * from {{ ref('stg_privacy__erasure_requests') }}
 ),
 
 refusing_accounts as (
     select account_key
     from choices
-    group by account_key
-    having not arg_max(granted, changed_at)
+    where purpose = 'personalisation' and not granted
     union
     select account_key
     from requests

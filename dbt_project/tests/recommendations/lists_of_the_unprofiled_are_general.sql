@@ -1,8 +1,8 @@
 {{ config(meta={'dagster': {'ref': {'name': 'user_item'}}}) }}
 
 {#-
-    Who may not be profiled is shown what everybody is: ranked by a popularity, pinned by a rule or drawn by exploration, with a
-    reason that names nothing. Judged from the choices and requests, not from the features.
+    What is recommended to who may not be profiled comes from a popularity, a rule or exploration, with a reason that names nothing.
+    Judged from the choices and requests, not from the features; what stands where is not compared.
 -#}
 select
     recommended.user_key,
