@@ -13,23 +13,31 @@
         )
     }}
 
+    {%- set columns -%}
+        user_key, is_linked, on_knowledge, on_film, is_inferred, birth_decade, gender, country, region, city,
+        language, device, marketing_consent, changed_at
+    {%- endset %}
+
+    with people as (
+        select * from {{ ref('int_user__merged') }}
+    )
+
     select
-        people.user_key,
-        people.is_linked,
-        people.on_knowledge,
-        people.on_film,
-        people.is_inferred,
-        people.birth_decade,
-        people.gender,
-        people.country,
-        people.region,
-        people.city,
-        people.language,
-        people.device,
-        people.marketing_consent,
-        people.changed_at,
+        {{ columns }},
         runs.batch as recorded_batch
-    from {{ ref('int_user__merged') }} as people
+    from people
     cross join {{ source('raw', 'run') }} as runs
+    where not people.is_parted
+    {%- if execute and load_relation(this) %}
+        -- Who is taken apart in looking back stays recorded as before.
+        union all
+        select
+            {{ columns }},
+            recorded_batch
+        from {{ this }}
+        where
+            dbt_valid_to is null
+            and user_key in (select people.user_key from people where people.is_parted)
+    {%- endif %}
 
 {% endsnapshot %}

@@ -161,9 +161,13 @@ def deliver_batch_2(raw):
     )
     raw.deliver(
         "film__users",
-        [{"user_id": "f1", "gender": "F", "city": "Paris", "signup_at": "2025-12-01", "updated_at": "2026-01-20"}],
+        [
+            {"user_id": "f1", "gender": "F", "city": "Paris", "signup_at": "2025-12-01", "updated_at": "2026-01-20"},
+            {"user_id": "f4", "city": "Lyon", "updated_at": "2026-01-17"},
+        ],
         batch=2,
     )
+    raw.deliver("knowledge__users", [{"user_id": "k4", "city": "Oslo", "updated_at": "2026-01-25"}], batch=2)
     raw.deliver("film__films", [{"film_id": "m9", "title": "Dune", "kind": "movie"}], batch=2)
     raw.deliver(
         "marketing__campaigns",
@@ -233,9 +237,9 @@ class Stage:
         self.run = run
         self.tables = tables
 
-    def rows(self, sql):
+    def rows(self, sql, values=()):
         with duckdb.connect(str(self.path), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
+            return connection.execute(sql, list(values)).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -417,11 +421,15 @@ def looked_back(stages, dbt, tmp_path_factory):
     return made
 
 
-def test_a_run_as_of_before_a_link_knows_two_people_each_with_a_history_of_their_own(looked_back):
+def test_a_run_as_of_before_a_link_knows_two_people_each_with_a_history_of_their_own(looked_back, stages):
     then = looked_back[0]
     assert then.run.named("fail", "error") == set(), then.run.output
     persons = then.rows("select user_key, is_linked, account_count from core.dim_user")
     assert set(persons) == {(key, False, 1) for key in (F1, F2, F3, F4, F5, K1, K2, K3, K4, K5)}
+    cities = "select user_key, city, is_linked from core.dim_user_history where is_current and user_key in (?, ?, ?)"
+    assert set(then.rows(cities, [F1, F4, K4])) == {(F1, "Paris", False), (F4, "Lyon", False), (K4, "Oslo", False)}
+    # Of people who are taken apart in looking back only, nothing is recorded.
+    assert differing_tables(stages[2].path, then.path, ["snapshots.snapshot_users"]) == []
     # A completion and a purchase by two people, and a click of a third.
     learnt = "select user_key, strength from features.user_item_preference where item_key = 'knowledge:c1'"
     assert set(then.rows(learnt)) == {(K1, 4.0), (K2, 4.0), (F1, 0.3), (K3, 0.3)}

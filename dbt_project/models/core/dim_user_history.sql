@@ -4,8 +4,30 @@ people as (
     select * from {{ ref('int_user__merged') }}
 ),
 
+runs as (
+    select * from {{ source('raw', 'run') }}
+),
+
+parted as (
+    select * exclude (account_count, signup_date, first_seen_at, last_seen_at, is_parted)
+    from people
+    where is_parted
+),
+
+-- Who is taken apart in looking back is not recorded; here the present state follows what is.
+states as (
+    select * from {{ ref('snapshot_users') }}
+    union all by name
+    select
+        parted.*,
+        parted.changed_at as dbt_valid_from,
+        runs.batch + 1 as recorded_batch
+    from parted
+    cross join runs
+),
+
 versions as (
-    select * from {{ versions_of(ref('snapshot_users'), 'user_key') }}
+    select * from {{ versions_of('states', 'user_key') }}
 ),
 
 dated as (

@@ -41,13 +41,11 @@ last_links as (
     group by account_key
 ),
 
--- Accounts of a link that a run which looks back does not know.
 parted as (
-    select distinct unnest([links.knowledge_account_key, links.film_account_key]) as account_key
-    from links
-    inner join accounts as knowledge_accounts on links.knowledge_account_key = knowledge_accounts.account_key
-    inner join accounts as film_accounts on links.film_account_key = film_accounts.account_key
-    where knowledge_accounts.user_key != film_accounts.user_key
+    select account_key
+    from {{ ref('int_account__all_linked') }}
+    group by account_key
+    having count(*) > 1
 ),
 
 changes as (
@@ -59,19 +57,6 @@ changes as (
     left join users on accounts.account_key = users.account_key
     left join consents on accounts.account_key = consents.account_key
     left join last_links on accounts.account_key = last_links.account_key
-),
-
--- What is only seen in looking back counts as the latest change of all, so that it leaves the history when
--- the person is next recorded.
-dated as (
-    select
-        changes.account_key,
-        case
-            when parted.account_key is null then changes.changed_at
-            else max(changes.changed_at) over ()
-        end as changed_at
-    from changes
-    left join parted on changes.account_key = parted.account_key
 )
 
 select
@@ -91,9 +76,11 @@ select
     sightings.first_seen_at,
     sightings.last_seen_at,
     users.changed_at as described_at,
-    dated.changed_at
+    changes.changed_at,
+    parted.account_key is not null as is_parted
 from accounts
 inner join sightings on accounts.account_key = sightings.account_key
-inner join dated on accounts.account_key = dated.account_key
+inner join changes on accounts.account_key = changes.account_key
+left join parted on accounts.account_key = parted.account_key
 left join users on accounts.account_key = users.account_key
 left join consents on accounts.account_key = consents.account_key

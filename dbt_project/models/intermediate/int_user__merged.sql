@@ -28,7 +28,8 @@ people as (
         min(signup_at) as signup_at,
         min(first_seen_at) as first_seen_at,
         max(last_seen_at) as last_seen_at,
-        max(changed_at) as changed_at
+        max(changed_at) as changed_at,
+        bool_or(is_parted) as is_parted
     from accounts
     group by user_key
 )
@@ -51,6 +52,7 @@ select
     {{ calendar_day('people.signup_at', 'runs.time_zone') }} as signup_date,
     people.first_seen_at,
     people.last_seen_at,
-    coalesce(people.changed_at, runs.as_of) as changed_at
+    coalesce(people.changed_at, runs.as_of) as changed_at,
+    people.is_parted
 from people
 cross join runs
