@@ -5,8 +5,8 @@ Holds the SQL for both. A channel may deliver answers today and exposures tomorr
 handed over is its key, so that the ledger says at once who answers.
 """
 
-# Answers to contacts of the ledger whose exposure has not arrived; the checks on what is handed over have the same in dbt
-# (`waiting_answers`), over published contacts.
+# Answers to contacts of the ledger whose exposure has not arrived, and who unsubscribed whatever the run takes for now; the checks
+# on what is handed over have the same in dbt (`waiting_answers`), over published contacts.
 _WAITING = """
     select
         contacts.campaign_key,
@@ -18,7 +18,7 @@ _WAITING = """
     inner join marketing.past_contact as contacts on responses.exposure_key = md5(contacts.contact_key)
     cross join raw.run as runs
     anti join core.fct_response as known on responses.response_key = known.response_key
-    where responses.occurred_at <= runs.as_of
+    where responses.occurred_at <= runs.as_of or responses.response_type = 'unsubscribe'
 """
 
 #: A query for every answer up to as_of: campaign_key, user_key, response_type, occurred_at.

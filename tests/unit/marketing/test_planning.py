@@ -186,6 +186,17 @@ class TestEligibility:
         world.response("spring", "u001", "dismiss", at=AS_OF + timedelta(hours=1))
         assert set(codes(planned(world, tmp_path)).values()) == {"eligible"}
 
+    @pytest.mark.parametrize(("response_type", "code"), [("unsubscribe", "unsubscribed"), ("dismiss", "eligible")])
+    def test_who_unsubscribes_after_as_of_is_left_alone_all_the_same(
+        self, world: SmallWorld, tmp_path: Path, response_type: str, code: str
+    ) -> None:
+        world.people(2)
+        world.campaign("spring")
+        hand(world, "earlier", "spring", "u000", date(2026, 2, 10))
+        key = contact_key("spring", "u000", date(2026, 2, 10), "email")
+        world.waiting_response(key, response_type, at=AS_OF + timedelta(hours=1))
+        assert codes(planned(world, tmp_path)) == {"u000": code, "u001": "eligible"}
+
     def test_a_purchase_after_the_first_contact_converts_for_a_campaign_without_items(
         self, world: SmallWorld, tmp_path: Path
     ) -> None:
