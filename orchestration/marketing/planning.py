@@ -941,16 +941,17 @@ def _uplift_rows(valuation: Valuation, plan_id: str) -> pa.Table:
         return UPLIFT_SCHEMA.empty_table()
     rows = []
     for name, score in valuation.qini.scores.items():
-        ahead = (None if name == RESPONSE_ONLY else valuation.qini.ahead_of_response.get(name)) or (None,) * 3
+        ahead = None if name == RESPONSE_ONLY else valuation.qini.ahead_of_response.get(name)
+        difference, low, high = (None, None, None) if ahead is None else ahead
         rows.append(
             {
                 "learner": name,
                 "qini": score.value,
                 "qini_low": score.low,
                 "qini_high": score.high,
-                **dict(
-                    zip(("ahead_of_response", "ahead_of_response_low", "ahead_of_response_high"), ahead, strict=True)
-                ),
+                "ahead_of_response": difference,
+                "ahead_of_response_low": low,
+                "ahead_of_response_high": high,
                 "is_best": name == valuation.learner,
                 "is_used": name == valuation.learner and valuation.source == UPLIFT,
                 "reason": score.reason,
