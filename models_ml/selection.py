@@ -8,7 +8,7 @@ and choice, the evaluation of all candidates on the test part, and the fit of th
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,8 @@ from models_ml.search import SEARCH_SCHEMA, SearchConfig, Trial, Validation, fin
 from models_ml.split import Split, SplitConfig, split_interactions
 
 BASELINE = "popularity"
+# Fewer people than this prove nothing either way.
+FEWEST_JUDGED = 20
 # What may fill up lists.
 FALLBACKS = (BASELINE, "recent_popularity")
 # What can tell whom an item suits that nobody has had to do with: it knows what items are about.
@@ -201,9 +203,11 @@ def select_models(
     2. On the inner split, each candidate's parameters are searched, the best are blended, and the champion of each target and
        serving segment is the candidate with the largest NDCG as served, that is, with lists filled up by popularity,
        among those that beat popularity.
-    3. All candidates are fitted on the outer training part and judged on the test part, which decides nothing. The
-       champions are judged on a split at one point in time as well. Unless `choose_as_of` they were chosen on events that may
-       lie after it, so only their fit is as of that time.
+    3. All candidates are fitted on the outer training part and judged on the test part. The champions are judged on a split at
+       one point in time as well. Unless `choose_as_of` they were chosen on events that may lie after it, so only their fit is
+       as of that time.
+    4. The test decides nothing but this: where a champion is worse than popularity beyond doubt on either split, popularity
+       serves, and all is judged again with it.
 
     Args:
         interactions: Everything.
@@ -219,11 +223,21 @@ def select_models(
     version = partial(model_version, interactions_fingerprint=fingerprint, code=code)
     outer = split_interactions(interactions, config.split)
     choice, records = _choose(outer, config, ledger, known or {})
-    judged = _judge_split(outer, choice, version, config, ledger, only_served=False)
+    at_once = then = None
     if config.global_time:
         at_once = split_interactions(interactions, dataclasses.replace(config.split, kind="global_time"))
         then = _choose(at_once, config, ledger, {})[0] if config.choose_as_of else choice
-        judged = judged.with_more(_judge_split(at_once, then, version, config, ledger, only_served=True))
+
+    def judge_both(choice: _Choice, then: _Choice | None) -> _Judged:
+        judged = _judge_split(outer, choice, version, config, ledger, only_served=False)
+        if at_once is None or then is None:
+            return judged
+        return judged.with_more(_judge_split(at_once, then, version, config, ledger, only_served=True))
+
+    judged = judge_both(choice, then)
+    if config.must_beat_popularity and (worse := worse_champions(judged.comparison)):
+        choice, then = choice.without(worse), None if then is None else then.without(worse)
+        judged = judge_both(choice, then)
     return Selection(
         configs=choice.configs,
         champions=choice.champions,
@@ -245,6 +259,35 @@ class _Choice:
     configs: Mapping[str, Mapping[str, ModelConfig]]
     champions: Mapping[str, Mapping[str, str]]
     fallbacks: Mapping[str, str]
+
+    def without(self, worse: Collection[tuple[str, str]]) -> "_Choice":
+        """The same with popularity as the champion of some targets and segments."""
+        champions = {
+            domain: {segment: BASELINE if (domain, segment) in worse else name for segment, name in own.items()}
+            for domain, own in self.champions.items()
+        }
+        return dataclasses.replace(self, champions=champions)
+
+
+def worse_champions(
+    comparison: Iterable[Mapping[str, Any]], *, metric: str = "ndcg", cutoff: int = 10
+) -> set[tuple[str, str]]:
+    """Targets and serving segments whose champion is worse than popularity beyond doubt.
+
+    Args:
+        comparison: Rows of `COMPARISON_SCHEMA`; segments of fewer than `FEWEST_JUDGED` people prove nothing.
+        metric: Which metric decides.
+        cutoff: At which length of the list.
+    """
+    return {
+        (row["target_domain"], row["segment"])
+        for row in comparison
+        if row["baseline"] == BASELINE
+        and (row["metric"], row["cutoff"]) == (metric, cutoff)
+        and row["segment"] in SERVING_SEGMENTS
+        and row["users"] >= FEWEST_JUDGED
+        and row["ci_high"] < 0
+    }
 
 
 def _choose(

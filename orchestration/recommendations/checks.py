@@ -16,12 +16,9 @@ from dagster import (
 
 from models_ml.audiences import near_identical_audiences
 from models_ml.relating import RELATING_SEGMENTS
-from models_ml.selection import BASELINE
+from models_ml.selection import BASELINE, FEWEST_JUDGED
 from orchestration.recommendations.steps import load_interactions
 from orchestration.resources.artifacts import ArtifactStore
-
-# Fewer people than this prove nothing either way.
-_FEWEST = 20
 
 
 def build_recommendation_checks() -> list[AssetChecksDefinition]:
@@ -92,7 +89,7 @@ def judge_champions(
         and row["cutoff"] == cutoff
         and row["baseline"] == BASELINE
         and row["segment"] not in RELATING_SEGMENTS
-        and row["users"] >= _FEWEST
+        and row["users"] >= FEWEST_JUDGED
     ]
     worse = [row for row in rows if row["ci_high"] < 0]
     unproven = [row for row in rows if row["ci_low"] <= 0 <= row["ci_high"]]

@@ -1,13 +1,15 @@
 import dataclasses
 import json
 import weakref
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from models_ml import FittedModels, Selection, fit_models, select_models
+from models_ml import FittedModels, Selection, SelectionConfig, fit_models, select_models
+from models_ml import selection as selecting
 from models_ml.als import ALSConfig
 from models_ml.costs import COSTS_SCHEMA, Ledger
 from models_ml.evaluation import COMPARISON_SCHEMA, EVALUATION_SCHEMA, SERVING_SEGMENTS, evaluation_task
@@ -17,8 +19,9 @@ from models_ml.popularity import PopularityConfig
 from models_ml.registry import config_from_json, fit_model
 from models_ml.relating import RELATING_SEGMENTS
 from models_ml.search import SEARCH_SCHEMA, Trial, Validation
-from models_ml.selection import SERVED, choose_champions, search_candidates, validation_of
+from models_ml.selection import SERVED, choose_champions, search_candidates, validation_of, worse_champions
 from models_ml.split import split_interactions
+from tests.unit.models_ml.conftest import preference_table
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +432,8 @@ def test_a_blend_that_another_segment_takes_over_is_judged_there_too(make, plant
             "blend_warm" if "blend_warm" in found and segment == "warm" else "popularity"
         ),
     )
-    config = dataclasses.replace(quick, blend_members=3, min_people=60)
+    # It is worse than popularity there, which is not what is asked.
+    config = dataclasses.replace(quick, blend_members=3, min_people=60, must_beat_popularity=False)
     found = select_models(world, config)
     assert found.champions["film"]["few"] == found.champions["film"]["warm"] == "blend_warm"
     cells = {
@@ -441,3 +445,35 @@ def test_a_blend_that_another_segment_takes_over_is_judged_there_too(make, plant
     assert segments == {"warm", "few"}
     assert {("blend_warm", segment) for segment in segments} <= cells
     assert ("blend_warm", "linked") not in cells
+
+
+def test_a_champion_that_the_test_shows_to_be_worse_than_popularity_is_not_served(
+    quick: SelectionConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody likes the same films, whenever; so what is rising is chance, and its lead on the inner split would be too."""
+    random = np.random.default_rng(0)
+    share = 1 / np.arange(1, 41) ** 1.5
+    rows = [
+        (f"u{person:03}", f"film:{item:02}", 5.0, int(random.integers(400)))
+        for person in range(200)
+        for item in random.choice(40, 10, replace=False, p=share / share.sum())
+    ]
+    world = interactions_from_arrow(preference_table(rows))
+    config = dataclasses.replace(quick, candidates=("rising",))
+    by_the_rules = select_models(world, config).champions["film"]
+
+    def by_chance(*arguments: Any) -> dict[str, dict[str, str]]:
+        return {
+            domain: own | {"warm": "rising", "new": "rising"} for domain, own in choose_champions(*arguments).items()
+        }
+
+    monkeypatch.setattr(selecting, "choose_champions", by_chance)
+    kept = select_models(world, dataclasses.replace(config, must_beat_popularity=False))
+    assert kept.champions["film"]["warm"] == "rising"
+    assert ("film", "warm") in worse_champions(kept.comparison.to_pylist())
+    found = select_models(world, config)
+    assert found.champions["film"]["warm"] == "popularity"
+    assert found.champions["film"]["cold_item"] == by_the_rules["cold_item"]
+    assert not worse_champions(found.comparison.to_pylist())
+    shown = {row["model"] for row in found.evaluation.to_pylist() if row["segment"] == "warm" and row["is_champion"]}
+    assert shown == {"popularity"}
